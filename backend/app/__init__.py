@@ -1,0 +1,1 @@
+"""SignFlow's backend: the live server and its ML library."""

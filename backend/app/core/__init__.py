@@ -1,0 +1,1 @@
+"""Settings, logging, errors and background tasks: knows nothing of the rest."""

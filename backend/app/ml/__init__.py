@@ -1,0 +1,1 @@
+"""The ML library: landmarks, features, models, training, inference. Knows no web framework, database, queue or settings."""

@@ -1,0 +1,48 @@
+"""Errors of the ML library.
+
+MlError
+├── InvalidLandmarksError   landmarks, times or lengths that cannot be used
+├── ClipFileError           a clip or dataset file that cannot be read
+├── ArtifactError           a model file that cannot be used
+│   ├── ModelNotFoundError  no model file where one is expected
+│   └── ManifestMismatchError  feature spec, labels or hash differ from what is expected
+├── ExportError             an exported model that does not answer as its source does
+├── DatasetError            data that cannot be trained or evaluated on
+└── MissingExtraError       an optional package is not installed
+"""
+
+
+class MlError(Exception):
+    """Base of every error that the ML library raises on purpose."""
+
+
+class InvalidLandmarksError(MlError):
+    """Landmarks, times or lengths that cannot be used."""
+
+
+class ClipFileError(MlError):
+    """A clip or dataset file that cannot be read; the message names the file and the key."""
+
+
+class ArtifactError(MlError):
+    """A model file that cannot be used."""
+
+
+class ModelNotFoundError(ArtifactError):
+    """No model file where one is expected."""
+
+
+class ManifestMismatchError(ArtifactError):
+    """A model whose feature spec, labels or hash differ from what is expected."""
+
+
+class ExportError(MlError):
+    """An exported model that does not answer as its source does."""
+
+
+class DatasetError(MlError):
+    """Data that cannot be trained or evaluated on."""
+
+
+class MissingExtraError(MlError):
+    """An optional package is not installed; the message says which command installs it."""

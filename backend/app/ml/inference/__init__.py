@@ -1,0 +1,1 @@
+"""Parts of live inference: backends and the segmenter."""

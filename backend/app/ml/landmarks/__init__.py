@@ -1,0 +1,1 @@
+"""The 75-point landmark language: layout, normalisation, features, augmentation, extraction."""

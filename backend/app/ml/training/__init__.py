@@ -1,0 +1,1 @@
+"""Parts of the trainer: schedules, averaging, mixup."""

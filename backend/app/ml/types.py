@@ -1,0 +1,70 @@
+"""Values that cross the seams of the ML library.
+
+Shapes: T frames, 75 points, 3 coordinates (x, y, z).
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+TimesArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandmarkWindow:
+    """A stretch of one stream: what a recogniser is asked about.
+
+    Attributes:
+        landmarks: float32 `[T, 75, 3]`, fractions of width and height, y downwards, NaN where a part was not detected; never mirrored.
+        times_ms: float64 `[T]`, capture times, strictly increasing.
+        width: frame width in pixels; only the ratio to `height` matters.
+        height: frame height in pixels.
+    """
+
+    landmarks: FloatArray
+    times_ms: TimesArray
+    width: int = 640
+    height: int = 480
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """One candidate sign; `confidence` is a calibrated probability in [0, 1]."""
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a recogniser says about one window.
+
+    Attributes:
+        label: the recognised sign, or None for "not sure" (below the model's threshold, idle or unknown movement).
+        confidence: calibrated probability in [0, 1] of the best sign, also when `label` is None.
+        alternatives: the five best signs, best first; idle is never among them.
+        model_version: version of the model that answered.
+        signing: float32 `[T]`, probability that the person is signing at each of the window's frames; empty when the model cannot tell.
+    """
+
+    label: str | None
+    confidence: float
+    alternatives: tuple[Alternative, ...]
+    model_version: str
+    signing: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+class Predictor(Protocol):
+    """Everything that answers a window of landmarks; wrappers (queue, router, shadow) are Predictors too."""
+
+    async def infer(self, window: LandmarkWindow) -> Prediction:
+        """Recognise the window as one sign.
+
+        Raises:
+            InvalidLandmarksError: the window has no frame, or its arrays do not fit together.
+        """
+        ...

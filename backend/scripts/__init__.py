@@ -1,0 +1,1 @@
+"""Command lines over `app`: import, train, evaluate, replay, benchmark."""
