@@ -1,0 +1,42 @@
+"""Options that hold for the whole suite."""
+
+import pytest
+
+from tests.binaries import MISSING_BINARY
+
+
+class MissingBinaryGate:
+    """Fails the run when a test was skipped because a program is not installed."""
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember the skips that `require_binary` made."""
+        if report.skipped and MISSING_BINARY in str(report.longrepr):
+            self.skipped.append(f"{report.nodeid}: {report.longrepr}")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Turn a run that looked green into a failure."""
+        if self.skipped and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Name the tests that did not run."""
+        for line in self.skipped:
+            terminalreporter.write_line(f"FAILED because a program is missing: {line}", red=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--fail-on-missing-binary`."""
+    parser.addoption(
+        "--fail-on-missing-binary",
+        action="store_true",
+        help="fail when a test is skipped because a program (chromium, ffmpeg ...) is not installed",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the gate when it is asked for."""
+    if config.getoption("--fail-on-missing-binary"):
+        config.pluginmanager.register(MissingBinaryGate(), "missing-binary-gate")
