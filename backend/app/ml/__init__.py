@@ -1,1 +1,2 @@
-"""The ML library: landmarks, features, models, training, inference. Knows no web framework, database, queue or settings."""
+"""The ML library: landmarks, features, models, training, inference. Knows no web framework, database, queue or
+settings."""

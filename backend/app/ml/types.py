@@ -19,7 +19,8 @@ class LandmarkWindow:
     """A stretch of one stream: what a recogniser is asked about.
 
     Attributes:
-        landmarks: float32 `[T, 75, 3]`, fractions of width and height, y downwards, NaN where a part was not detected; never mirrored.
+        landmarks: float32 `[T, 75, 3]`, fractions of width and height, y downwards, NaN where a part was not
+            detected; never mirrored.
         times_ms: float64 `[T]`, capture times, strictly increasing.
         width: frame width in pixels; only the ratio to `height` matters.
         height: frame height in pixels.
@@ -48,7 +49,8 @@ class Prediction:
         confidence: calibrated probability in [0, 1] of the best sign, also when `label` is None.
         alternatives: the five best signs, best first; idle is never among them.
         model_version: version of the model that answered.
-        signing: float32 `[T]`, probability that the person is signing at each of the window's frames; empty when the model cannot tell.
+        signing: float32 `[T]`, probability that the person is signing at each of the window's frames; empty when the
+            model cannot tell.
     """
 
     label: str | None

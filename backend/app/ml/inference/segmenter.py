@@ -1,7 +1,9 @@
 """Cuts a live stream of frames into signs: the state machine IDLE -> RECORDING -> INFERRING.
 
-Pure and deterministic: it takes frames and predictions, holds no clock, and times everything on the frames' capture times, so a
-recording replayed gives the same events as the live run. When a step asks for a prediction (`Step.request`), the caller answers with
+Pure and deterministic: it takes frames and predictions, holds no clock, and times everything on the frames' capture
+times, so a
+recording replayed gives the same events as the live run. When a step asks for a prediction (`Step.request`), the
+caller answers with
 `resolve` before it hands in the next frame.
 
     IDLE       nobody signs; frames only fill the pre-roll

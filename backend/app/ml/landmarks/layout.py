@@ -1,6 +1,7 @@
 """The 75 points of a frame: which index is which, which bones join them, which points mirror each other.
 
-MediaPipe Holistic's order: pose 0-32, left hand 33-53, right hand 54-74. The flat 225-value form (75 x 3) exists only on the wire
+MediaPipe Holistic's order: pose 0-32, left hand 33-53, right hand 54-74. The flat 225-value form (75 x 3) exists only
+on the wire
 and in `flatten`/`unflatten` here.
 """
 

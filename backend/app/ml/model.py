@@ -1,0 +1,145 @@
+"""Networks that read landmark features of any length and answer per window and per frame.
+
+Padding never changes an answer: every block hides padded frames from attention, convolution and pooling.
+
+Shapes: B batch, T frames (padded), F features, W width, D embedding, C signs.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from app.ml.model_configs import Architecture, ModelConfig
+
+_HIDDEN = -1e4  # finite, so that a row with no real frame gives numbers rather than NaN
+
+
+class ModelOutput(NamedTuple):
+    """`logits` `[B, C]`, `embedding` `[B, D]` (unit length), `signing` `[B, T]` logits of "signing at this frame"."""
+
+    logits: Tensor
+    embedding: Tensor
+    signing: Tensor
+
+
+class AttentionBlock(nn.Module):
+    """Pre-norm self-attention and feed-forward. Written on `scaled_dot_product_attention` so that it exports at any
+    length."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.norm1 = nn.LayerNorm(config.width)
+        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+        self.norm2 = nn.LayerNorm(config.width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(config.width, config.feedforward),
+            nn.SiLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.feedforward, config.width),
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """`x` `[B, T, W]`; `bias` `[B, 1, 1, T]`, 0 at real frames and very negative at padding."""
+        batch, frames, width = x.shape
+        qkv = self.qkv(self.norm1(x)).reshape(batch, frames, 3, self.num_heads, width // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(batch, frames, width)))
+        return x + self.dropout(self.feedforward(self.norm2(x)))
+
+
+class ConvBlock(nn.Module):
+    """Inverted bottleneck with a depthwise convolution in time; padding is zeroed before it can leak through the
+    kernel."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        hidden = 2 * config.width
+        self.norm = nn.LayerNorm(config.width)
+        self.expand = nn.Linear(config.width, hidden)
+        self.depthwise = nn.Conv1d(hidden, hidden, config.kernel_size, padding=config.kernel_size // 2, groups=hidden)
+        self.project = nn.Linear(hidden, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """`x` `[B, T, W]`; `real` `[B, T, 1]`, 1 at real frames and 0 at padding."""
+        hidden = functional.silu(self.expand(self.norm(x))) * real
+        hidden = functional.silu(self.depthwise(hidden.transpose(1, 2)).transpose(1, 2))
+        return x + self.dropout(self.project(hidden))
+
+
+class AttentionPooling(nn.Module):
+    """Weighs the real frames and returns their weighted sum beside their plain mean: `[B, T, W]` to `[B, 2 W]`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """`real` `[B, T, 1]`, 1 at real frames and 0 at padding."""
+        weights = torch.softmax(self.score(x) + (1 - real) * _HIDDEN, dim=1)
+        # sum / count, not mean(dim): the latter keeps the exported graph above opset 17.
+        mean = (x * real).sum(1) / real.sum(1).clamp(min=1.0)
+        return torch.cat([(x * weights).sum(1), mean], dim=-1)
+
+
+class SignEncoder(nn.Module):
+    """The recogniser: stem, time blocks, attention blocks; one head for the window, one for each frame."""
+
+    def __init__(self, config: ModelConfig, *, num_features: int, num_labels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = nn.Sequential(nn.Linear(num_features, config.width), nn.LayerNorm(config.width))
+        self.conv_blocks = nn.ModuleList([ConvBlock(config) for _ in range(config.num_conv_blocks)])
+        self.attention_blocks = nn.ModuleList([AttentionBlock(config) for _ in range(config.num_layers)])
+        self.norm = nn.LayerNorm(config.width)
+        self.pooling = AttentionPooling(config.width)
+        self.embed = nn.Linear(2 * config.width, config.embedding)
+        self.head_dropout = nn.Dropout(config.head_dropout)
+        self.classifier = nn.Linear(config.embedding, num_labels)
+        self.signing = nn.Linear(config.width, 1)
+
+    def forward(self, features: Tensor, mask: Tensor) -> ModelOutput:
+        """Answer for each sequence.
+
+        Args:
+            features: float32 `[B, T, F]`; values at padding are ignored.
+            mask: bool `[B, T]`, True at real frames.
+        """
+        real = mask.unsqueeze(-1).to(features.dtype)
+        x = self.stem(features * real)
+        if self.config.architecture is Architecture.TRANSFORMER:
+            x = x + _sinusoidal_positions(x)
+        for block in self.conv_blocks:
+            x = block(x, real)
+        bias = ((1 - real) * _HIDDEN).transpose(1, 2).unsqueeze(1)
+        for block in self.attention_blocks:
+            x = block(x, bias)
+        x = self.norm(x)
+        embedding = self.embed(self.pooling(x, real))
+        logits = self.classifier(self.head_dropout(functional.silu(embedding)))
+        return ModelOutput(logits, functional.normalize(embedding, dim=-1), self.signing(x).squeeze(-1))
+
+
+def _sinusoidal_positions(x: Tensor) -> Tensor:
+    """Positions of Vaswani et al. 2017, section 3.5: `[T, W]` for `x` `[B, T, W]`."""
+    width = x.shape[-1]
+    position = torch.arange(x.shape[1], device=x.device, dtype=x.dtype).unsqueeze(-1)
+    rate = torch.exp(torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-math.log(10_000.0) / width))
+    return torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1).flatten(-2)
+
+
+def build_model(config: ModelConfig, *, num_features: int, num_labels: int) -> SignEncoder:
+    """Build the network of a configuration, freshly initialised."""
+    return SignEncoder(config, num_features=num_features, num_labels=num_labels)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
