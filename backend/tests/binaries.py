@@ -1,11 +1,11 @@
-"""Programs that some tests start for real: found on this machine, or the test is skipped with the command that installs them."""
+"""Programs that some tests start for real: found, or the test is skipped with the command that installs them."""
 
 import shutil
 
 import pytest
 
 MISSING_BINARY = "missing binary"
-"""How every such skip begins; `--fail-on-missing-binary` (used by `.ci/run`) turns exactly these skips into a failure."""
+"""How every such skip begins; `--fail-on-missing-binary`, used by `.ci/run`, turns exactly these into a failure."""
 
 
 def require_binary(*names: str, install: str) -> str:

@@ -1,0 +1,263 @@
+"""House rules that run as checks: sizes, fixed names, documented settings, light serving, one landmark layout."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from app.core.config import Settings
+from app.ml.landmarks import layout
+
+BACKEND = Path(__file__).resolve().parents[1]
+ROOT = BACKEND.parent
+TS_LAYOUT = ROOT / "frontend" / "src" / "lib" / "landmarks" / "layout.ts"
+
+TEXT_SUFFIXES = frozenset(
+    (
+        "",
+        *(
+            f".{s}"
+            for s in [
+                "py",
+                "ts",
+                "tsx",
+                "mjs",
+                "js",
+                "css",
+                "html",
+                "md",
+                "toml",
+                "yml",
+                "yaml",
+                "json",
+                "sh",
+                "example",
+            ]
+        ),
+    )
+)
+MAX_LINES = {".py": 400, ".ts": 400, ".tsx": 250}
+MAX_TEST_LINES = 600
+
+FIXED_PATHS = (
+    "README.md",
+    "Makefile",
+    "LICENSE",
+    "THIRD_PARTY.md",
+    ".env.example",
+    ".ci/run",
+    "backend/pyproject.toml",
+    "backend/constraints.txt",
+    "backend/app/api/translate.py",
+    "backend/scripts/evaluate_models.py",
+)
+"""Commands and documents refer to these; moving one breaks them."""
+
+FIXED_MODULES = (
+    "app.main",
+    "app.bootstrap",
+    "app.api.translate",
+    "app.ml.dataset",
+    "app.ml.export",
+    "app.ml.model",
+    "app.ml.model_configs",
+    "app.ml.pipeline",
+    "app.ml.trainer",
+    "scripts.benchmark_stream",
+    "scripts.evaluate_models",
+    "scripts.extract_landmarks",
+    "scripts.import_dataset",
+    "scripts.replay",
+    "scripts.train",
+)
+
+HEAVY_MODULES = ("torch", "torch_geometric", "mlflow", "mediapipe", "cv2", "matplotlib", "scipy", "onnx", "jax")
+"""None of these may be loaded, or needed, to serve an ONNX model."""
+
+
+def tracked_files() -> list[Path]:
+    """Files of the repository as git sees them: what is committed or would be, nothing that was built."""
+    listing = subprocess.run(
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    return [ROOT / name for name in listing.split("\0") if name and (ROOT / name).is_file()]
+
+
+def source_files() -> Iterator[tuple[Path, str]]:
+    """Text files that people write: code, documents, settings; with their text."""
+    for path in tracked_files():
+        if path.suffix in TEXT_SUFFIXES and path.name != "package-lock.json" and "generated" not in path.parts:
+            yield path, path.read_text(encoding="utf-8", errors="replace")
+
+
+def other_files() -> Iterator[tuple[Path, str]]:
+    """The same without this file, which has to name what it looks for."""
+    return ((path, text) for path, text in source_files() if path != Path(__file__).resolve())
+
+
+def name_of(path: Path) -> str:
+    """Path from the root of the repository, with slashes."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def is_test(path: Path) -> bool:
+    """Whether the file is part of a test suite, which may be longer."""
+    return "tests" in path.parts or "test" in path.parts or ".test." in path.name
+
+
+def test_no_source_file_is_too_long() -> None:
+    too_long = {
+        name_of(path): (num_lines, limit)
+        for path, text in source_files()
+        if path.suffix in MAX_LINES
+        for limit in [MAX_TEST_LINES if is_test(path) else MAX_LINES[path.suffix]]
+        for num_lines in [len(text.splitlines())]
+        if num_lines > limit
+    }
+
+    assert too_long == {}, "split these files; (lines, limit)"
+
+
+@pytest.mark.parametrize("path", FIXED_PATHS)
+def test_fixed_path_exists(path: str) -> None:
+    assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize("module", FIXED_MODULES)
+def test_fixed_module_can_be_imported(module: str) -> None:
+    """A fresh interpreter each: importing Settings or torch once must not hide a missing import."""
+    done = subprocess.run([sys.executable, "-c", f"import {module}"], cwd=BACKEND, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_fixed_names_live_where_documents_say() -> None:
+    for module, name in (
+        ("app.ml.pipeline", "SignFlowInferencePipeline"),
+        ("app.ml.trainer", "SignTrainer"),
+        ("app.ml.export", "export_to_onnx"),
+    ):
+        assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
+
+
+def setting_names(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """Environment variables of a settings model; groups are nested with a double underscore."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from setting_names(field.annotation, f"{prefix}{name}__".upper())
+        else:
+            yield f"{prefix}{name}".upper()
+
+
+def test_every_setting_is_documented_in_env_example_and_nothing_else_is() -> None:
+    documented = set(re.findall(r"^#?\s?(SIGNFLOW_[A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+
+    assert documented == set(setting_names(Settings, "SIGNFLOW_"))
+
+
+def test_env_example_shows_the_real_defaults() -> None:
+    """A commented line shows the default, so that the file tells what runs; an empty value stands for "not set"."""
+    lines = dict(re.findall(r"^# ?(SIGNFLOW_[A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    defaults = {name: value for name, value in setting_defaults(Settings, "SIGNFLOW_") if name in lines}
+
+    assert {name: lines[name] for name in defaults} == defaults
+
+
+def setting_defaults(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    """Environment variables with their default as one writes it in a .env file."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from setting_defaults(field.annotation, f"{prefix}{name}__".upper())
+        else:
+            default = field.get_default(call_default_factory=True)
+            if isinstance(default, bool):
+                default = str(default).lower()
+            yield f"{prefix}{name}".upper(), "" if default is None else str(default)
+
+
+def ts_numbers(source: str, name: str) -> list[int]:
+    """Every number in the value of an exported TypeScript constant, in order."""
+    match = re.search(rf"export const {name}\b[^=]*=(.*?)(?=\n\n|\nexport|\n/\*\*|\Z)", source, re.DOTALL)
+    assert match is not None, f"{name} is not exported by {name_of(TS_LAYOUT)}"
+    return [int(number) for number in re.findall(r"-?\d+", match.group(1))]
+
+
+def test_serving_loads_no_heavy_module() -> None:
+    code = f"import sys, app.main; print([m for m in {HEAVY_MODULES!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=BACKEND, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_serving_works_where_the_training_packages_are_not_installed() -> None:
+    """Blocks the packages, as the base installation has none of them."""
+    code = f"""
+import sys
+for name in {HEAVY_MODULES!r}:
+    sys.modules[name] = None
+import app.main, app.ml.pipeline
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=BACKEND, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_path_of_somebodys_machine() -> None:
+    machine_path = re.compile(r"(?<![\w.])/(?:Users/\w+|home/\w+|work|farm|root|opt/wheels|opt/pypi)/")
+    found = [f"{name_of(path)}: {hit.group()}" for path, text in other_files() for hit in machine_path.finditer(text)]
+
+    assert found == []
+
+
+def test_no_unfinished_marks() -> None:
+    marks = re.compile(r"\b(?:TODO|FIXME|XXX|HACK|NotImplementedError)\b")
+    found = [f"{name_of(path)}: {hit.group()}" for path, text in other_files() for hit in marks.finditer(text)]
+
+    assert found == []
+
+
+def test_no_vague_module_names() -> None:
+    vague = {"utils", "util", "helpers", "helper", "manager", "misc", "common"}
+
+    assert [name_of(path) for path in tracked_files() if path.name.split(".")[0].lower() in vague] == []
+
+
+def test_no_large_file_is_committed() -> None:
+    """Models may take 10 MB in all; nothing else is that large."""
+    sizes = {name_of(path): path.stat().st_size for path in tracked_files()}
+    models = sum(size for name, size in sizes.items() if name.startswith("backend/data/models/"))
+
+    assert models <= 10_000_000
+    assert [
+        name for name, size in sizes.items() if size > 1_500_000 and not name.startswith("backend/data/models")
+    ] == []
+
+
+def test_no_module_reexports_under_a_second_path() -> None:
+    """One import path per name: packages' `__init__` hold a docstring and nothing else."""
+    filled = [
+        name_of(path)
+        for path in tracked_files()
+        if path.name == "__init__.py" and "migrations" not in path.parts
+        for body in [ast.parse(path.read_text(encoding="utf-8")).body]
+        if any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+    ]
+
+    assert filled == []
+
+
+def test_the_browser_and_python_have_one_landmark_layout() -> None:
+    source = TS_LAYOUT.read_text(encoding="utf-8")
+
+    assert ts_numbers(source, "NUM_POINTS") == [layout.NUM_POINTS]
