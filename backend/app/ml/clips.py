@@ -187,10 +187,12 @@ def _read_file(path: Path) -> Iterator[Clip]:
 
 
 def _read_clip(archive: "_Archive") -> Clip:
-    landmarks = archive.require("landmarks").astype(np.float32)
+    landmarks = archive.require_numbers("landmarks").astype(np.float32)
     return archive.make_clip(
         landmarks,
-        archive.require("times_ms").astype(np.float64) if "times_ms" in archive else default_times_ms(len(landmarks)),
+        archive.require_numbers("times_ms").astype(np.float64)
+        if "times_ms" in archive
+        else default_times_ms(len(landmarks)),
         is_mirrored=bool(archive.get_number("mirrored", 0)),
         width=archive.get_number("width", DEFAULT_WIDTH),
         height=archive.get_number("height", DEFAULT_HEIGHT),
@@ -199,8 +201,8 @@ def _read_clip(archive: "_Archive") -> Clip:
 
 
 def _read_dataset(archive: "_Archive") -> Iterator[Clip]:
-    quantised = archive.require("landmarks_q").astype(np.int16)
-    lengths = archive.require("lengths").astype(np.int64)
+    quantised = archive.require_numbers("landmarks_q").astype(np.int16)
+    lengths = archive.require_numbers("lengths").astype(np.int64)
     if lengths.ndim != 1 or (lengths < 1).any() or lengths.sum() != len(quantised):
         reason = (
             f"lengths must be positive and sum to the {len(quantised)} frames of 'landmarks_q', sum is {lengths.sum()}"
@@ -245,7 +247,8 @@ class _Archive:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream:  # our own handle: np.load leaves its own open when the zip is broken
+                file = np.load(stream, allow_pickle=False)
                 if not isinstance(file, NpzFile):
                     msg = f"{path}: a single .npy array; 'python -m scripts.import_dataset' imports folders of them"
                     raise ClipFileError(msg)
@@ -269,6 +272,12 @@ class _Archive:
                 key, f"missing; the file has {', '.join(sorted(self._arrays)) or 'nothing'} (layouts: docs/data.md)"
             )
         return self._arrays[key]
+
+    def require_numbers(self, key: str) -> NDArray[np.generic]:
+        array = self.require(key)
+        if array.dtype.kind not in "biuf":
+            raise self.error(key, f"must be numbers, is {array.dtype}")
+        return array
 
     def require_column(self, key: str, length: int) -> NDArray[np.generic]:
         array = self.require(key)
