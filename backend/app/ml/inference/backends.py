@@ -1,0 +1,129 @@
+"""Runs a model's graph: one small seam, and ONNX Runtime behind it (f32 and int8 files alike).
+
+Shapes: B batch, T grid steps (padded), F features, C labels, D embedding.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # pyright: ignore[reportAttributeAccessIssue]
+
+from app.ml.artifacts import ModelManifest, read_onnx_artifact
+from app.ml.errors import ArtifactError, ManifestMismatchError
+from app.ml.types import BoolArray, FloatArray
+
+INPUT_NAMES: Final = ("features", "mask")
+OUTPUT_NAMES: Final = ("logits", "embedding", "signing")
+_LOAD_ERRORS: Final[tuple[type[Exception], ...]] = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+"""ONNX Runtime's own exceptions; they share no base but Exception."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendOutput:
+    """What a model answers: `logits` `[B, C]`, `embedding` `[B, D]`, `signing` `[B, T]` (a logit a grid step)."""
+
+    logits: FloatArray
+    embedding: FloatArray
+    signing: FloatArray
+
+
+class Backend(Protocol):
+    """A loaded model. `name` is what `/ready` shows: `onnx`, `onnx-int8` or `torch`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def manifest(self) -> ModelManifest: ...
+
+    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
+        """Run the model.
+
+        Args:
+            features: float32 `[B, T, F]`; steps where `mask` is false are padding and never change the answer.
+            mask: bool `[B, T]`, true = real; at least one true in each row.
+        """
+        ...
+
+
+class OnnxBackend:
+    """A `.onnx` file on ONNX Runtime's CPU provider."""
+
+    def __init__(self, path: Path, *, num_threads: int = 1) -> None:
+        """Load and check the file.
+
+        Raises:
+            ArtifactError: the file is missing, unreadable, not ours, or ONNX Runtime cannot run it.
+            ManifestMismatchError: its hash, labels or inputs are not what its manifest says.
+        """
+        artifact = read_onnx_artifact(path)
+        self._manifest = artifact.manifest
+        self._name = "onnx-int8" if artifact.precision == "int8" else "onnx"
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning threads win microseconds here and take a core from the event loop and from other workers.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(artifact.content, options, providers=["CPUExecutionProvider"])
+        except _LOAD_ERRORS as error:
+            msg = f"{path}: ONNX Runtime {ort.__version__} cannot load it ({error})"
+            raise ArtifactError(msg) from error
+        self._check_interface(path)
+
+    @property
+    def name(self) -> str:
+        """`onnx` or `onnx-int8`."""
+        return self._name
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the file says about itself."""
+        return self._manifest
+
+    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
+        """See `Backend.run`."""
+        logits, embedding, signing = self._session.run(OUTPUT_NAMES, {"features": features, "mask": mask})
+        return BackendOutput(logits=np.asarray(logits), embedding=np.asarray(embedding), signing=np.asarray(signing))
+
+    def _check_interface(self, path: Path) -> None:
+        inputs = {one.name: one for one in self._session.get_inputs()}
+        outputs = {one.name: one for one in self._session.get_outputs()}
+        if set(inputs) != set(INPUT_NAMES) or set(outputs) != set(OUTPUT_NAMES):
+            msg = (
+                f"{path}: takes {', '.join(inputs)} and gives {', '.join(outputs)}; expected {', '.join(INPUT_NAMES)} "
+                f"and {', '.join(OUTPUT_NAMES)}"
+            )
+            raise ManifestMismatchError(msg)
+        check_widths(
+            path,
+            self._manifest,
+            num_features=inputs["features"].shape[-1],
+            num_logits=outputs["logits"].shape[-1],
+        )
+
+
+def check_widths(path: Path, manifest: ModelManifest, *, num_features: int, num_logits: int) -> None:
+    """Refuse a graph whose input or output width is not its manifest's.
+
+    Raises:
+        ManifestMismatchError: the message says which differs and by how much.
+    """
+    for what, found, expected in (
+        ("features", num_features, manifest.num_features),
+        ("labels", num_logits, len(manifest.labels)),
+    ):
+        if found != expected:
+            msg = f"{path}: number of {what} differs: the manifest says {expected}, the graph has {found}"
+            raise ManifestMismatchError(msg)

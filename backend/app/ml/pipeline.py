@@ -1,0 +1,258 @@
+"""The in-process recogniser: a window of landmarks in, a calibrated answer or "not sure" out.
+
+window -> features -> batch padded under a mask -> logits -> calibrated probabilities -> best signs -> threshold
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from app.ml.artifacts import (
+    ModelFiles,
+    ModelManifest,
+    check_feature_spec,
+    file_sha256,
+    find_model,
+    read_manifest,
+    require_same_model,
+)
+from app.ml.errors import ArtifactError, InvalidLandmarksError, MissingExtraError, ModelNotFoundError
+from app.ml.inference.backends import Backend, BackendOutput, OnnxBackend
+from app.ml.inference.decision import decide, pad_batch, sigmoid
+from app.ml.landmarks.features import FeatureSequence, extract_features, get_feature_spec
+from app.ml.landmarks.normalise import check_window
+from app.ml.types import Alternative, FloatArray, LandmarkWindow, Prediction
+
+BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch"]
+
+NUM_ALTERNATIVES: Final = 5
+MAX_WINDOW_MS: Final = 60_000.0
+"""A longer window is refused: one absurd capture time would otherwise ask for a grid that fills the memory."""
+MAX_BATCH: Final = 32
+"""Windows in one call of the backend; more are run in turns."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo:
+    """What runs.
+
+    Attributes:
+        name: `onnx`, `onnx-int8` or `torch`.
+        path: the file.
+        sha256: hash of the file's content.
+        fallback_reason: why the preferred file beside it is not in use; None when this is the preferred one.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    fallback_reason: str | None = None
+
+
+class SignFlowInferencePipeline:
+    """A loaded model as a `Predictor`. Owns one thread, in which all its `infer` calls run; close it when done."""
+
+    def __init__(self, backend: Backend, *, backend_info: BackendInfo) -> None:
+        """Take a loaded backend; `load` and `load_file` are the usual ways in.
+
+        Raises:
+            ManifestMismatchError: the model was trained on features that this version does not compute.
+        """
+        check_feature_spec(backend.manifest)
+        self._backend = backend
+        self._backend_info = backend_info
+        self._spec = get_feature_spec(backend.manifest.feature_spec)
+        self._labels = backend.manifest.label_names
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signflow-infer")
+
+    @classmethod
+    def load(
+        cls,
+        model_dir: Path,
+        *,
+        backend: BackendChoice = "auto",
+        version: str | None = None,
+        num_threads: int = 1,
+    ) -> "SignFlowInferencePipeline":
+        """Load the newest `model_vN` of a folder, or a chosen version.
+
+        `auto` takes the `.onnx`; when that is broken, the `.pt` beside it if it is the same model, with one warning.
+
+        Raises:
+            ModelNotFoundError: the folder has no model, or not in the chosen form.
+            ArtifactError: the model cannot be used; the message says what is wrong or what differs.
+            MissingExtraError: only a `.pt` can be used and torch is not installed.
+        """
+        files = find_model(model_dir, version=version)
+        if backend == "auto":
+            if files.onnx is not None:
+                return cls._load_onnx_or_torch(files.onnx, files.torch, num_threads=num_threads)
+            return cls.load_file(_require(files.torch, files, model_dir), num_threads=num_threads)
+        path = {"onnx": files.onnx, "onnx-int8": files.onnx_int8, "torch": files.torch}[backend]
+        return cls.load_file(_require(path, files, model_dir), num_threads=num_threads)
+
+    @classmethod
+    def load_file(
+        cls, path: Path, *, num_threads: int = 1, fallback_reason: str | None = None
+    ) -> "SignFlowInferencePipeline":
+        """Load one `.onnx` or `.pt` file, and nothing else in its place.
+
+        Raises:
+            ArtifactError: it cannot be used; the message says what is wrong or what differs.
+            MissingExtraError: it is a `.pt` and torch is not installed.
+        """
+        backend = _open_backend(path, num_threads=num_threads)
+        info = BackendInfo(name=backend.name, path=path, sha256=file_sha256(path), fallback_reason=fallback_reason)
+        return cls(backend, backend_info=info)
+
+    @classmethod
+    def _load_onnx_or_torch(
+        cls, onnx_path: Path, torch_path: Path | None, *, num_threads: int
+    ) -> "SignFlowInferencePipeline":
+        try:
+            return cls.load_file(onnx_path, num_threads=num_threads)
+        except ArtifactError as error:
+            if torch_path is None:
+                raise
+            reason = str(error)
+            try:
+                pipeline = cls.load_file(torch_path, num_threads=num_threads, fallback_reason=reason)
+            except (ArtifactError, MissingExtraError) as second:
+                msg = f"{reason}; and {torch_path.name} beside it cannot replace it: {second}"
+                raise ArtifactError(msg) from second
+        manifest = _get_manifest(onnx_path)
+        if manifest is not None:
+            require_same_model(manifest, pipeline.manifest, names=(onnx_path.name, torch_path.name))
+        logger.warning("using %s, because %s", torch_path.name, reason)
+        return pipeline
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model in use says about itself."""
+        return self._backend.manifest
+
+    @property
+    def backend_info(self) -> BackendInfo:
+        """What runs, and why if it is a fallback."""
+        return self._backend_info
+
+    async def infer(self, window: LandmarkWindow) -> Prediction:
+        """Recognise the window as one sign, in the pipeline's own thread.
+
+        Raises:
+            InvalidLandmarksError: the window has no frame, its arrays do not fit together, or it is too long.
+            RuntimeError: the pipeline is closed.
+        """
+        loop = asyncio.get_running_loop()
+        predictions = await loop.run_in_executor(self._executor, self.infer_batch, (window,))
+        return predictions[0]
+
+    def infer_batch(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
+        """Recognise several windows, of any lengths, in the calling thread.
+
+        Raises:
+            InvalidLandmarksError: a window cannot be used; none is answered then.
+        """
+        answers: list[Prediction] = []
+        sequences = [self._features(window) for window in windows]
+        for start in range(0, len(sequences), MAX_BATCH):
+            chunk = sequences[start : start + MAX_BATCH]
+            output = self._backend.run(*pad_batch([sequence.values for sequence in chunk]))
+            answers += self._answer(windows[start : start + MAX_BATCH], chunk, output)
+        return answers
+
+    def logits_batch(self, windows: Sequence[LandmarkWindow]) -> FloatArray:
+        """Raw logits over the model's whole vocabulary, background included, for evaluation and calibration.
+
+        Returns:
+            float32 `[N, C]`, in the manifest's label order.
+
+        Raises:
+            InvalidLandmarksError: a window cannot be used.
+        """
+        rows = [np.zeros((0, len(self._labels)), np.float32)]
+        for start in range(0, len(windows), MAX_BATCH):
+            chunk = [self._features(window).values for window in windows[start : start + MAX_BATCH]]
+            rows.append(self._backend.run(*pad_batch(chunk)).logits)
+        return np.concatenate(rows)
+
+    def close(self) -> None:
+        """Finish the call that runs, drop those that wait, and end the thread. A second call does nothing."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _features(self, window: LandmarkWindow) -> FeatureSequence:
+        check_window(window)
+        duration_ms = float(window.times_ms[-1] - window.times_ms[0])
+        if duration_ms > MAX_WINDOW_MS:
+            msg = f"the window lasts {duration_ms:.0f} ms (limit {MAX_WINDOW_MS:.0f}); cut it into signs first"
+            raise InvalidLandmarksError(msg)
+        if np.isinf(window.landmarks).any():
+            msg = "landmarks hold infinite values; a missing point is NaN"
+            raise InvalidLandmarksError(msg)
+        return extract_features(window, self._spec)
+
+    def _answer(
+        self, windows: Sequence[LandmarkWindow], sequences: Sequence[FeatureSequence], output: BackendOutput
+    ) -> list[Prediction]:
+        decisions = decide(output.logits, self.manifest)
+        answers: list[Prediction] = []
+        for row, (window, sequence) in enumerate(zip(windows, sequences, strict=True)):
+            alternatives = tuple(
+                Alternative(label=self._labels[i], confidence=float(decisions.probabilities[row, i]))
+                for i in decisions.ranking[row, :NUM_ALTERNATIVES]
+            )
+            signing = sigmoid(output.signing[row, : len(sequence.times_ms)])
+            answers.append(
+                Prediction(
+                    label=alternatives[0].label if decisions.accepted[row] else None,
+                    confidence=alternatives[0].confidence,
+                    alternatives=alternatives,
+                    model_version=self.manifest.version,
+                    signing=np.interp(window.times_ms, sequence.times_ms, signing).astype(np.float32),
+                )
+            )
+        return answers
+
+
+def _open_backend(path: Path, *, num_threads: int) -> Backend:
+    if path.suffix == ".onnx":
+        return OnnxBackend(path, num_threads=num_threads)
+    if path.suffix != ".pt":
+        msg = f"{path}: a model is a .pt or .onnx file"
+        raise ArtifactError(msg)
+    if not path.is_file():
+        msg = f"{path}: no such file"
+        raise ModelNotFoundError(msg)
+    try:
+        from app.ml.inference.torch_backend import TorchBackend
+    except ImportError as error:
+        msg = f"{path} needs torch: pip install -e 'backend[train]', or export it to ONNX where torch is installed"
+        raise MissingExtraError(msg) from error
+    return TorchBackend(path)
+
+
+def _get_manifest(path: Path) -> ModelManifest | None:
+    """The manifest of a broken file, if it still says what it was."""
+    try:
+        return read_manifest(path)
+    except ArtifactError:
+        return None
+
+
+def _require(path: Path | None, files: ModelFiles, model_dir: Path) -> Path:
+    if path is None:
+        present = ", ".join(one.name for one in (files.onnx, files.onnx_int8, files.torch) if one is not None)
+        msg = (
+            f"{model_dir} has no file of model {files.version} for this backend (it has {present}); export the model "
+            "or choose another backend"
+        )
+        raise ModelNotFoundError(msg)
+    return path
