@@ -1,0 +1,77 @@
+import { useEffect, useRef } from 'react'
+import { useI18n } from '@/i18n/I18n'
+import { usePreferences } from '@/preferences/preferences'
+import { useSignText } from '@/vocabulary/signs'
+import { captionColours } from './captionStyle'
+import { useTranslate } from './ControllerContext'
+
+/** The text itself. Only the final words are a live region: a screen reader hears each word once, never the guesses. */
+export function Captions() {
+  const { t } = useI18n()
+  const caption = useTranslate((state) => state.caption)
+  const running = useTranslate((state) => state.running)
+  const sizeRem = usePreferences((state) => state.captionSizeRem)
+  const colour = usePreferences((state) => state.captionColour)
+  const background = usePreferences((state) => state.captionBackground)
+  const box = useRef<HTMLElement>(null)
+  const interim = useInterim()
+
+  const words = caption.split(/\s+/).filter(Boolean)
+  const empty = words.length === 0 && interim === null
+  useEffect(() => {
+    // The newest words stay in view; the empty state is read from its top.
+    if (box.current) box.current.scrollTop = empty ? 0 : box.current.scrollHeight
+  })
+
+  return (
+    <section
+      id="captions"
+      ref={box}
+      aria-label={t.captions.title}
+      // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- long captions scroll here, by keyboard too
+      tabIndex={0}
+      className="min-h-36 flex-1 basis-36 overflow-y-auto rounded-xl px-5 py-4 lg:basis-0"
+      style={captionColours(colour, background)}
+    >
+      <div className="leading-[1.3] font-medium text-balance" style={{ fontSize: `${sizeRem}rem` }}>
+        {/* The live region exists from the start, empty: one that is inserted with its text is not announced. */}
+        <span role="status" aria-atomic="false">
+          {words.map((word, index) => (
+            // oxlint-disable-next-line react/no-array-index-key -- a caption is its words in order; a word has no other identity
+            <span key={index}>{word} </span>
+          ))}
+        </span>
+        {interim !== null && <Interim text={interim} />}
+      </div>
+      {empty && (
+        <div>
+          <p className="text-2xl font-medium">{t.captions.empty}</p>
+          <p className="mt-2 opacity-80">{running ? t.captions.waiting : t.captions.emptyHow}</p>
+          <p className="opacity-80">{t.captions.spellHint}</p>
+        </div>
+      )}
+    </section>
+  )
+}
+
+/** What may be coming: the best guess while signing, a question mark after a sign that could not be read, or null. */
+function useInterim(): string | null {
+  const { t } = useI18n()
+  const signText = useSignText()
+  return useTranslate((state) => {
+    const guess = state.partial[0]
+    if (state.signing !== 'IDLE') return guess ? `${signText(guess.label)}…` : '…'
+    const last = state.signs.at(-1)
+    const unsure = last && last.label === null && last.chosen === undefined && !last.undone
+    return unsure ? `? ${t.captions.notSure}` : null
+  })
+}
+
+function Interim({ text }: { text: string }) {
+  const { t } = useI18n()
+  return (
+    <span className="border-b-2 border-dashed border-current font-normal italic opacity-75" title={t.captions.interim}>
+      {text}
+    </span>
+  )
+}

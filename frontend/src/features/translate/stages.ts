@@ -1,0 +1,27 @@
+import type { Stage, StageName, TranslateState } from './model'
+
+export const STAGE_NAMES: readonly StageName[] = ['camera', 'models', 'server']
+
+/** The stages that the present source needs: a file needs no camera, and a landmark clip no detection. */
+export function neededStages(state: TranslateState): StageName[] {
+  if (state.source !== 'file') return [...STAGE_NAMES]
+  return STAGE_NAMES.filter(
+    (name) => name !== 'camera' && (name === 'server' || state.stages[name].state !== 'pending'),
+  )
+}
+
+export function failedStage(state: TranslateState): Stage | undefined {
+  return STAGE_NAMES.map((name) => state.stages[name]).find((stage) => stage.state === 'failed')
+}
+
+/** Whether a start has been asked for that has not yet succeeded. */
+export function isStarting(state: TranslateState): boolean {
+  return STAGE_NAMES.some((name) => ['working', 'failed'].includes(state.stages[name].state))
+}
+
+/** Whether the start panel must be shown instead of the preview. A lost connection alone leaves the preview in place. */
+export function needsAttention(state: TranslateState): boolean {
+  if (state.source === 'none') return true
+  const lostOnly = state.connection === 'reconnecting' || state.connection === 'busy'
+  return neededStages(state).some((name) => state.stages[name].state !== 'ok' && !(name === 'server' && lostOnly))
+}
