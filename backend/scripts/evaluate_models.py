@@ -1,0 +1,114 @@
+"""Scores models on recorded clips, over the labels that model and data share; answers come from the whole vocabulary.
+
+Reads `.onnx` or `.pt` models and clip or data set `.npz` files (docs/data.md); `--predictions` writes one row a clip.
+Whether the people in the data were trained on is for you to know: the model's provenance lists its signers.
+
+    python -m scripts.evaluate_models --models data/models/model_v1.onnx --data recordings.npz --json
+"""
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from app.ml.clips import Clip, load_dataset
+from app.ml.errors import MlError
+from app.ml.model_report import ModelReport, score_model
+from app.ml.pipeline import SignFlowInferencePipeline
+
+_COLUMNS = ("model", "clip_id", "signer", "label", "predicted", "confidence", "correct", "accepted", "scored")
+
+
+def main(
+    models: Annotated[str, typer.Option(help="Model files, .onnx or .pt, separated by commas.")],
+    data: Annotated[list[Path], typer.Option(help="Data set, clip or folder of .npz; may be given several times.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+    predictions: Annotated[Path | None, typer.Option(help="CSV file to write, one row a clip and model.")] = None,
+    include_suspect: Annotated[
+        bool, typer.Option("--include-suspect", help="Score clips that their data set marks as doubtful, too.")
+    ] = False,
+) -> None:
+    """Score models on recorded clips."""
+    console = Console(stderr=True)
+    paths = [Path(text.strip()) for text in models.split(",") if text.strip()]
+    if not paths:
+        console.print("[red]error:[/red] --models names no file")
+        raise typer.Exit(2)
+    try:
+        clips = load_dataset(data)
+        reports = {path: _score(path, clips, console, include_suspect=include_suspect) for path in paths}
+    except MlError as error:
+        console.print("[red]error:[/red]", str(error), highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    if predictions is not None:
+        _write_predictions(predictions, reports)
+    if as_json:
+        typer.echo(orjson.dumps({"models": [report.to_dict(str(path)) for path, report in reports.items()]}).decode())
+        return
+    for path, report in reports.items():
+        _print_report(Console(), path, report)
+
+
+def _score(path: Path, clips: list[Clip], console: Console, *, include_suspect: bool) -> ModelReport:
+    pipeline = SignFlowInferencePipeline.load_file(path)
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(path.name, total=len(clips))
+            return score_model(
+                pipeline,
+                clips,
+                include_suspect=include_suspect,
+                on_progress=lambda count: progress.advance(task, count),
+            )
+    finally:
+        pipeline.close()
+
+
+def _write_predictions(path: Path, reports: dict[Path, ModelReport]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for model, report in reports.items():
+            for row in report.rows:
+                correct = int(row.is_correct) if row.is_scored else ""
+                told = (row.clip_id, row.signer or "", row.label or "", row.predicted, f"{row.confidence:.6f}")
+                writer.writerow((str(model), *told, correct, int(row.is_accepted), int(row.is_scored)))
+
+
+def _print_report(console: Console, path: Path, report: ModelReport) -> None:
+    people, calibration = report.over_people, report.calibration
+    console.print(
+        f"[bold]{path}[/bold]: {report.accuracy:.1%} of {report.num_clips} clips, {len(report.labels)} labels"
+    )
+    if people.num_people > 1:
+        console.print(
+            f"mean over {people.num_people} people {people.mean:.1%} (95 % interval {people.low:.1%} to {people.high:.1%})"
+        )
+    table = Table("", "accuracy", "clips", box=None)
+    for title, scores in (("person", report.per_signer), ("sign", report.per_sign)):
+        for name, score in sorted(scores.items(), key=lambda item: item[1].accuracy):
+            table.add_row(f"{title} {name}", f"{score.accuracy:.1%}", str(score.num_clips))
+    console.print(table)
+    for confusion in report.confusions[:10]:
+        console.print(
+            f"{confusion.label} taken for {confusion.predicted}: {confusion.count} ({confusion.fraction:.0%})"
+        )
+    facts = (
+        ("signs alone", calibration.sign_accuracy),
+        ("signs answered", calibration.accepted),
+        ("answers right", calibration.selective_accuracy),
+        ("background refused", calibration.background_refused and calibration.background_refused.accuracy),
+        ("other movement refused", calibration.other_refused and calibration.other_refused.accuracy),
+        ("calibration error", calibration.ece),
+    )
+    console.print(" · ".join(f"{name} {value:.1%}" for name, value in facts if value is not None), highlight=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)
