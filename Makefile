@@ -103,7 +103,7 @@ dev: $(DEV) $(NODE_PACKAGES) ## install the development tools, run nothing
 .PHONY: lock
 lock: ## resolve every extra afresh and write backend/constraints.txt
 	@rm -rf .lock-venv && $$(tools/require.sh python) -m venv .lock-venv
-	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_TORCH_INDEX) -e 'backend[train,video,dev]'
+	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_TORCH_INDEX) -e 'backend[train,video,tools,dev]'
 	@{ echo "# Every package that any of SignFlow's extras may install, pinned; 'pip install -c' reads it. Made with 'make lock'."; \
 		.lock-venv/bin/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//; / @ /d; /^nvidia-|^triton==/d'; } \
 		> backend/constraints.txt
@@ -137,12 +137,12 @@ $(BASE): $(CREATED) $(PIP_INPUTS)
 
 $(LAB): $(CREATED) $(PIP_INPUTS)
 	@echo "Installing what training and extraction need; PyTorch is large ..."
-	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[train,video]'
+	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[train,video,tools]'
 	@touch $(BASE) $@
 
 $(DEV): $(CREATED) $(PIP_INPUTS)
 	@echo "Installing the development tools ..."
-	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[train,video,dev]'
+	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[train,video,tools,dev]'
 	@touch $(BASE) $(LAB) $@
 
 $(NODE_PACKAGES): frontend/package.json frontend/package-lock.json

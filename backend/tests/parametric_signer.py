@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from app.ml.clips import Clip
 from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, POSE, RIGHT_HAND
+from app.ml.signed_streams import SignedStream, TimedSign
 
 Array: TypeAlias = NDArray[np.float64]
 Phase: TypeAlias = Array
@@ -158,23 +159,6 @@ class Person:
     size_of_movement: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedSign:
-    """What was really signed, and when: from the end of the movement to its place until its last moment."""
-
-    label: str
-    start_ms: float
-    end_ms: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedStream:
-    """A continuous recording and the truth about it."""
-
-    clip: Clip
-    signs: tuple[TimedSign, ...]
-
-
 def make_person(seed: int, *, is_left_handed: bool | None = None) -> Person:
     """A person whose every trait follows from `seed`; one in five is left-handed unless told otherwise."""
     rng = np.random.default_rng([seed, 1])
@@ -250,7 +234,9 @@ def perform_stream(
     width: int = 640,
     height: int = 480,
 ) -> SignedStream:
-    """A continuous recording: rest, then each sign, with the hands going down between signs unless `gap_ms` is given.
+    """A continuous recording and its truth; a sign lasts from the hand's arrival at its place to its last moment.
+
+    Rest, then each sign, with the hands going down between signs unless `gap_ms` is given.
 
     Args:
         person: who signs.
