@@ -95,6 +95,8 @@ class SignEncoder(nn.Module):
     def __init__(self, config: ModelConfig, *, num_features: int, num_labels: int) -> None:
         super().__init__()
         self.config = config
+        self.num_features = num_features
+        self.num_labels = num_labels
         self.stem = nn.Sequential(nn.Linear(num_features, config.width), nn.LayerNorm(config.width))
         self.conv_blocks = nn.ModuleList([ConvBlock(config) for _ in range(config.num_conv_blocks)])
         self.attention_blocks = nn.ModuleList([AttentionBlock(config) for _ in range(config.num_layers)])

@@ -1,0 +1,183 @@
+"""Clips made ready for training: on the feature grid, normalised, labelled; signer-aware splits; a check for copies.
+
+Shapes: G grid steps, 75 points.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from app.ml.clips import Clip
+from app.ml.errors import DatasetError
+from app.ml.landmarks.features import STEP_MS
+from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST
+from app.ml.landmarks.normalise import normalise, resample, to_isotropic
+from app.ml.types import FloatArray
+
+IDLE: Final = "idle"
+"""Background class: a person who does not sign, hands in view or not."""
+UNKNOWN: Final = "unknown"
+"""Background class: movement of the hands that is none of the model's signs."""
+BACKGROUND: Final = (IDLE, UNKNOWN)
+_STALE_SPEED: Final = 6.0
+"""Shoulder widths a second above which a first frame is taken for a left-over of the previous recording."""
+_STALE_RATIO: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """One clip on the feature grid: `points` float32 `[G, 75, 3]`, isotropic, in shoulder widths; `target` indexes
+    the labels."""
+
+    points: FloatArray
+    target: int
+    signer: str
+    session: str
+
+
+class LandmarkDataset:
+    """Examples of a fixed list of labels; every clip keeps its own length."""
+
+    def __init__(self, clips: Iterable[Clip], *, labels: Sequence[str]) -> None:
+        """Prepare clips; a clip whose label is not among `labels` becomes `unknown`.
+
+        Args:
+            clips: clips to learn from; those marked `suspect` are left out, those marked `nonsign` become background.
+            labels: every class in logit order, background classes included.
+
+        Raises:
+            DatasetError: a label has no clip, or a sign's clip has no hand and no pose in any frame.
+        """
+        self.labels = tuple(labels)
+        index = {label: number for number, label in enumerate(labels)}
+        self.examples = tuple(
+            Example(
+                points=prepare(clip),
+                target=index[background_of(clip, index)],
+                signer=clip.signer or "",
+                session=clip.session or "",
+            )
+            for clip in clips
+            if clip.quality != "suspect" and not _shows_nobody(clip)
+        )
+        present = {example.target for example in self.examples}
+        missing = [label for label in labels if index[label] not in present and label not in BACKGROUND]
+        if missing:
+            msg = f"no clip to learn from for {', '.join(missing)}; drop these labels or add recordings"
+            raise DatasetError(msg)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Everybody in the data, sorted."""
+        return tuple(sorted({example.signer for example in self.examples}))
+
+
+def background_of(clip: Clip, index: dict[str, int]) -> str:
+    """The class that a clip is taught as: its label, `idle`, or `unknown` for what is none of the model's signs."""
+    if clip.label == IDLE:
+        return IDLE
+    if clip.quality == "nonsign" or clip.label not in index:
+        return UNKNOWN
+    return clip.label
+
+
+def sign_labels(clips: Iterable[Clip]) -> tuple[str, ...]:
+    """Labels of real signs in the clips, sorted: without idle, non-signs and suspect clips."""
+    return tuple(
+        sorted(
+            {
+                clip.label
+                for clip in clips
+                if clip.label is not None and clip.label != IDLE and clip.quality not in ("suspect", "nonsign")
+            }
+        )
+    )
+
+
+def people_per_label(clips: Iterable[Clip]) -> dict[str, int]:
+    """How many different signers each label has, suspect clips apart."""
+    people: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        if clip.label is not None and clip.quality != "suspect":
+            people[clip.label].add(clip.signer or "")
+    return {label: len(signers) for label, signers in people.items()}
+
+
+def split_by_signer(clips: Sequence[Clip], held_out: Iterable[str]) -> tuple[list[Clip], list[Clip]]:
+    """Split into clips of everybody else and clips of the held-out signers.
+
+    Raises:
+        DatasetError: a held-out signer has no clip, nobody is left to train on, or the two sides share a recording.
+    """
+    out = set(held_out)
+    unknown = out - {clip.signer for clip in clips}
+    if unknown:
+        msg = f"no clip of signer {', '.join(sorted(map(str, unknown)))}"
+        raise DatasetError(msg)
+    train = [clip for clip in clips if clip.signer not in out]
+    test = [clip for clip in clips if clip.signer in out]
+    if not train:
+        msg = "every signer is held out; nobody is left to train on"
+        raise DatasetError(msg)
+    shared = {fingerprint(clip) for clip in train} & {fingerprint(clip) for clip in test}
+    if shared:
+        msg = f"{len(shared)} recordings are on both sides of the split under different signers; remove the copies"
+        raise DatasetError(msg)
+    return train, test
+
+
+def fingerprint(clip: Clip) -> str:
+    """Hash of what the clip shows, blind to its name, label and signer: copies have the same."""
+    rounded = np.nan_to_num(np.round(clip.landmarks, 3), nan=-9.0).astype(np.float32)
+    return hashlib.sha256(rounded.tobytes()).hexdigest()
+
+
+def find_copies(clips: Sequence[Clip]) -> list[list[int]]:
+    """Groups of positions in `clips` that hold the same recording."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for position, clip in enumerate(clips):
+        groups[fingerprint(clip)].append(position)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def data_fingerprint(clips: Iterable[Clip]) -> str:
+    """Hash of a whole data set, blind to its order."""
+    return hashlib.sha256("".join(sorted(fingerprint(clip) + str(clip.label) for clip in clips)).encode()).hexdigest()
+
+
+def _shows_nobody(clip: Clip) -> bool:
+    """An idle clip of an empty chair is right, and teaches nothing."""
+    return clip.label == IDLE and bool(np.isnan(clip.landmarks).all())
+
+
+def prepare(clip: Clip) -> FloatArray:
+    """A clip on the feature grid: `[G, 75, 3]`, isotropic, in shoulder widths, a stale first frame dropped.
+
+    Raises:
+        DatasetError: the clip has no landmark in any frame.
+    """
+    landmarks, _ = resample(clip.landmarks, clip.times_ms, step_ms=STEP_MS)
+    points = normalise(to_isotropic(landmarks, width=clip.width, height=clip.height))
+    if np.isnan(points).all():
+        msg = f"clip {clip.clip_id} of {clip.signer} has no landmark in any frame; remove it"
+        raise DatasetError(msg)
+    return _without_stale_start(points)
+
+
+def _without_stale_start(points: FloatArray) -> FloatArray:
+    """Drop a first frame that the camera had buffered before the recording began: a jump unlike the rest of the
+    clip."""
+    if len(points) < 5:
+        return points
+    wrists = points[:, (LEFT_WRIST, RIGHT_WRIST, LEFT_HAND.start, RIGHT_HAND.start), :2]
+    step = np.sqrt((np.diff(wrists, axis=0) ** 2).sum(-1))
+    speed = np.nan_to_num(step).max(-1) / (STEP_MS / 1000)
+    stale = speed[0] > _STALE_SPEED and speed[0] > _STALE_RATIO * np.median(speed[1:])
+    return points[1:] if stale else points

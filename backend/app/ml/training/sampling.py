@@ -1,0 +1,230 @@
+"""Composes training windows: signs with the movements around them, stretches of a stream, and movement that is no sign.
+
+A batch is a pure function of the seed and the step, so a resumed run sees exactly what an uninterrupted one would
+have seen.
+
+Shapes: B batch, T frames (padded), 75 points.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.random import Generator
+
+from app.ml.dataset import BACKGROUND, IDLE, UNKNOWN, LandmarkDataset
+from app.ml.landmarks.augment import AugmentConfig, augment
+from app.ml.landmarks.features import FeatureSpec, features_of
+from app.ml.types import BoolArray, FloatArray
+
+IGNORE: Final = -100
+"""Target of windows that teach no class: PyTorch's cross entropy skips it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingConfig:
+    """What a batch is made of.
+
+    Attributes:
+        max_frames: T at most; longer windows are cut.
+        speed: log standard deviation of the playback speed.
+        trim: the most that is cut from each end of a clip, as a fraction.
+        context: probability of a transit movement before, and of one after, a sign.
+        background: share of windows that show idle people or unknown movement.
+        made_up: of those, the share that is composed (transits, splices) rather than recorded.
+        stream: share of windows cut from a continuous stream, which teach only where signs are.
+        people_power: labels are drawn in proportion to their number of people to this power.
+    """
+
+    max_frames: int = 36
+    speed: float = 0.22
+    trim: float = 0.15
+    context: float = 0.5
+    background: float = 0.15
+    made_up: float = 0.4
+    stream: float = 0.2
+    people_power: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """features `[B, T, F]`, mask `[B, T]`, targets int64 `[B]` (`IGNORE` where none), signing `[B, T]` in {0, 1}."""
+
+    features: FloatArray
+    mask: BoolArray
+    targets: np.ndarray[tuple[int], np.dtype[np.int64]]
+    signing: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    points: FloatArray
+    signing: FloatArray
+    target: int
+
+
+class WindowSampler:
+    """Draws batches: a label, then one of its people, then one of that person's sessions, then a clip, so that the
+    largest recordings don't drown the others."""
+
+    def __init__(
+        self,
+        dataset: LandmarkDataset,
+        *,
+        spec: FeatureSpec,
+        sampling: SamplingConfig,
+        augmentation: AugmentConfig,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self._spec = spec
+        self._sampling = sampling
+        self._augmentation = augmentation
+        self._batch_size = batch_size
+        self._seed = seed
+        self._points = [example.points for example in dataset.examples]
+        index = {label: number for number, label in enumerate(dataset.labels)}
+        self._idle, self._unknown = index.get(IDLE, IGNORE), index.get(UNKNOWN, IGNORE)
+        tree: dict[int, dict[str, dict[str, list[int]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+        by_signer: dict[str, list[int]] = defaultdict(list)
+        for number, example in enumerate(dataset.examples):
+            tree[example.target][example.signer][example.session].append(number)
+            by_signer[example.signer].append(number)
+        self._tree = {
+            target: [list(sessions.values()) for sessions in signers.values()] for target, signers in tree.items()
+        }
+        self._targets = [example.target for example in dataset.examples]
+        self._signer_clips = list(by_signer.values())
+        self._clips_of = [by_signer[example.signer] for example in dataset.examples]
+        self._signs = sorted(set(self._tree) - {index[label] for label in BACKGROUND if label in index})
+        self._recorded_background = sorted(set(self._tree) - set(self._signs))
+        weights = np.array([len(self._tree[sign]) for sign in self._signs], np.float64) ** sampling.people_power
+        self._sign_weights = weights / weights.sum()
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one training step."""
+        rng = np.random.default_rng([self._seed, step])
+        windows = [self._window(rng) for _ in range(self._batch_size)]
+        frames = min(max(len(window.points) for window in windows), self._sampling.max_frames)
+        points = np.full((len(windows), frames, *windows[0].points.shape[1:]), np.nan, np.float32)
+        mask = np.zeros((len(windows), frames), np.bool_)
+        signing = np.zeros((len(windows), frames), np.float32)
+        for row, window in enumerate(windows):
+            length = min(len(window.points), frames)
+            start = int(rng.integers(0, len(window.points) - length + 1))
+            points[row, :length] = window.points[start : start + length]
+            signing[row, :length] = window.signing[start : start + length]
+            mask[row, :length] = True
+        points = augment(points, rng=rng, config=self._augmentation)
+        points[~mask] = np.nan
+        return Batch(
+            features=features_of(points, self._spec),
+            mask=mask,
+            targets=np.array([window.target for window in windows]),
+            signing=signing,
+        )
+
+    def _window(self, rng: Generator) -> _Window:
+        kind = rng.random()
+        if kind < self._sampling.stream:
+            return self._stream_window(rng)
+        if kind < self._sampling.stream + self._sampling.background:
+            made_up = rng.random() < self._sampling.made_up or not self._recorded_background
+            return self._made_up_window(rng) if made_up else self._recorded_background_window(rng)
+        clip = self._draw(rng, int(rng.choice(self._signs, p=self._sign_weights)))
+        return self._in_context(rng, clip)
+
+    def _draw(self, rng: Generator, target: int) -> int:
+        signers = self._tree[target]
+        sessions = signers[int(rng.integers(len(signers)))]
+        clips = sessions[int(rng.integers(len(sessions)))]
+        return clips[int(rng.integers(len(clips)))]
+
+    def _played(self, rng: Generator, clip: int, *, trim: float | None = None) -> FloatArray:
+        """A clip at another speed, with a little cut off both ends."""
+        points = self._points[clip]
+        trim = self._sampling.trim if trim is None else trim
+        first = rng.uniform(0, trim) * (len(points) - 1)
+        last = (1 - rng.uniform(0, trim)) * (len(points) - 1)
+        speed = np.exp(rng.normal(0, self._sampling.speed))
+        return play(points, first=first, last=last, num_frames=max(3, round((last - first) / speed)))
+
+    def _in_context(self, rng: Generator, clip: int) -> _Window:
+        body = self._played(rng, clip)
+        pieces, signing = [body], [np.ones(len(body), np.float32)]
+        if rng.random() < self._sampling.context:
+            pieces.insert(0, transit(self._other_pose(rng, clip), body[0], num_frames=int(rng.integers(1, 6))))
+            signing.insert(0, np.zeros(len(pieces[0]), np.float32))
+        if rng.random() < self._sampling.context:
+            pieces.append(transit(body[-1], self._other_pose(rng, clip), num_frames=int(rng.integers(1, 6))))
+            signing.append(np.zeros(len(pieces[-1]), np.float32))
+        return _Window(points=np.concatenate(pieces), signing=np.concatenate(signing), target=self._targets[clip])
+
+    def _other_pose(self, rng: Generator, clip: int) -> FloatArray:
+        own = self._clips_of[clip]
+        points = self._points[own[int(rng.integers(len(own)))]]
+        return points[0] if rng.random() < 0.5 else points[-1]
+
+    def _recorded_background_window(self, rng: Generator) -> _Window:
+        target = self._recorded_background[int(rng.integers(len(self._recorded_background)))]
+        points = self._played(rng, self._draw(rng, target), trim=0.4)
+        return _Window(points=points, signing=np.zeros(len(points), np.float32), target=target)
+
+    def _made_up_window(self, rng: Generator) -> _Window:
+        """Movement between signs, or the start of one sign spliced to the end of another."""
+        first = self._draw(rng, int(rng.choice(self._signs, p=self._sign_weights)))
+        own = self._clips_of[first]
+        a, b = self._points[first], self._points[own[int(rng.integers(len(own)))]]
+        if rng.random() < 0.6:
+            hold_a, hold_b = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+            middle = transit(a[-1], b[0], num_frames=int(rng.integers(4, 14)))
+            points = np.concatenate([a[-hold_a:], middle, b[:hold_b]])
+        else:
+            third = max(2, len(a) // 3), max(2, len(b) // 3)
+            middle = transit(a[third[0] - 1], b[-third[1]], num_frames=int(rng.integers(2, 5)))
+            points = np.concatenate([a[: third[0]], middle, b[-third[1] :]])
+        return _Window(points=points, signing=np.zeros(len(points), np.float32), target=self._unknown)
+
+    def _stream_window(self, rng: Generator) -> _Window:
+        own = self._signer_clips[int(rng.integers(len(self._signer_clips)))]
+        pieces: list[FloatArray] = []
+        signing: list[FloatArray] = []
+        length = 0
+        while length < 2 * self._sampling.max_frames:
+            clip = own[int(rng.integers(len(own)))]
+            if rng.random() < 0.25 and self._idle in self._tree:
+                clip = self._draw(rng, self._idle)
+            body = self._played(rng, clip, trim=0.1)
+            if pieces:
+                pieces.append(transit(pieces[-1][-1], body[0], num_frames=int(rng.integers(5, 13))))
+                signing.append(np.zeros(len(pieces[-1]), np.float32))
+            pieces.append(body)
+            is_sign = self._targets[clip] not in (self._idle, self._unknown)
+            signing.append(np.full(len(body), is_sign, np.float32))
+            length = sum(map(len, pieces))
+        return _Window(points=np.concatenate(pieces), signing=np.concatenate(signing), target=IGNORE)
+
+
+def play(points: FloatArray, *, first: float, last: float, num_frames: int) -> FloatArray:
+    """Read frames between two fractional positions at an even pace: `[G, 75, 3]` to `[num_frames, 75, 3]`."""
+    position = np.linspace(first, last, num_frames)
+    before = np.floor(position).astype(np.int64)
+    after = np.minimum(before + 1, len(points) - 1)
+    weight = (position - before).astype(np.float32)[:, None, None]
+    start, end = points[before], points[after]
+    mixed = start * (1 - weight) + end * weight
+    return np.where(np.isnan(mixed), np.where(weight < 0.5, start, end), mixed)
+
+
+def transit(start: FloatArray, end: FloatArray, *, num_frames: int) -> FloatArray:
+    """Move from one pose to another as hands do: least jerk (Flash and Hogan 1985); `[75, 3]` twice to `[num_frames,
+    75, 3]`.
+
+    A part that is missing at one end is seen in the half of the way that is nearer to the other end, where it stays
+    put.
+    """
+    tau = (np.arange(1, num_frames + 1, dtype=np.float32) / (num_frames + 1))[:, None, None]
+    weight = tau**3 * (10 - 15 * tau + 6 * tau**2)
+    mixed = start * (1 - weight) + end * weight
+    return np.where(np.isnan(mixed), np.where(tau < 0.5, start, end), mixed).astype(np.float32)
