@@ -87,9 +87,8 @@ def _print_report(console: Console, path: Path, report: ModelReport) -> None:
         f"[bold]{path}[/bold]: {report.accuracy:.1%} of {report.num_clips} clips, {len(report.labels)} labels"
     )
     if people.num_people > 1:
-        console.print(
-            f"mean over {people.num_people} people {people.mean:.1%} (95 % interval {people.low:.1%} to {people.high:.1%})"
-        )
+        interval = f"95 % interval {people.low:.1%} to {people.high:.1%}"
+        console.print(f"mean over {people.num_people} people {people.mean:.1%} ({interval})")
     table = Table("", "accuracy", "clips", box=None)
     for title, scores in (("person", report.per_signer), ("sign", report.per_sign)):
         for name, score in sorted(scores.items(), key=lambda item: item[1].accuracy):
@@ -103,8 +102,8 @@ def _print_report(console: Console, path: Path, report: ModelReport) -> None:
         ("signs alone", calibration.sign_accuracy),
         ("signs answered", calibration.accepted),
         ("answers right", calibration.selective_accuracy),
-        ("background refused", calibration.background_refused and calibration.background_refused.accuracy),
-        ("other movement refused", calibration.other_refused and calibration.other_refused.accuracy),
+        ("background refused", calibration.background_refused and calibration.background_refused.refused),
+        ("other movement refused", calibration.other_refused and calibration.other_refused.refused),
         ("calibration error", calibration.ece),
     )
     console.print(" · ".join(f"{name} {value:.1%}" for name, value in facts if value is not None), highlight=False)

@@ -186,7 +186,7 @@ def choose_threshold(scores: FloatArray, *, acceptance: float) -> float:
 
 
 def accepted_fraction(scores: FloatArray, *, threshold: float) -> float:
-    """Part of the clips that get an answer. Of idle or non-sign clips, 1 minus this is the refusal. NaN without clips."""
+    """Part of the clips that get an answer; NaN without clips. Of idle or non-sign clips the rest is the refusal."""
     return float(((scores >= threshold) & (scores > 0)).mean()) if len(scores) else float("nan")
 
 

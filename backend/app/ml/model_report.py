@@ -61,6 +61,14 @@ class ClipRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Part of some clips that get no answer, in [0, 1], and how many clips there are."""
+
+    refused: float
+    num_clips: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationReport:
     """How far the probabilities can be trusted, at the model's own temperature and threshold.
 
@@ -71,7 +79,7 @@ class CalibrationReport:
         sign_accuracy: accuracy on clips of signs alone, background clips left out.
         accepted: part of the clips of signs that get an answer.
         selective_accuracy: part of these answers that are right.
-        background_refused: part of the background clips with a hand in view (idle) that get no answer, and their number.
+        background_refused: part of the background clips (idle) with a hand in view that get no answer.
         other_refused: the same for clips that are none of the model's signs (non-signs, signs that it does not know).
     """
 
@@ -81,8 +89,8 @@ class CalibrationReport:
     sign_accuracy: float | None
     accepted: float | None
     selective_accuracy: float | None
-    background_refused: Score | None
-    other_refused: Score | None
+    background_refused: Refusal | None
+    other_refused: Refusal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,10 +235,10 @@ def _scores(rows: Sequence[ClipRow]) -> FloatArray:
     return np.array([row.score for row in rows], np.float32)
 
 
-def _refusal(rows: Sequence[ClipRow], threshold: float) -> Score | None:
+def _refusal(rows: Sequence[ClipRow], threshold: float) -> Refusal | None:
     if not rows:
         return None
-    return Score(accuracy=1 - accepted_fraction(_scores(rows), threshold=threshold), num_clips=len(rows))
+    return Refusal(refused=1 - accepted_fraction(_scores(rows), threshold=threshold), num_clips=len(rows))
 
 
 def _none_if_nan(value: float) -> float | None:
