@@ -33,7 +33,8 @@ const MODELS = [
 async function unpack() {
   const loader = await readFile(join(SOURCE, 'holistic_solution_packed_assets_loader.js'), 'utf8')
   const listing = /loadPackage\((\{"files".*\})\)/.exec(loader)?.[1]
-  if (listing === undefined) throw new Error(`${SOURCE} has no list of packed files; expected @mediapipe/holistic 0.5.1675471629`)
+  if (listing === undefined)
+    throw new Error(`${SOURCE} has no list of packed files; expected @mediapipe/holistic 0.5.1675471629`)
   const data = await readFile(join(SOURCE, 'holistic_solution_packed_assets.data'))
   const files = new Map()
   for (const { filename, start, end } of JSON.parse(listing).files) {

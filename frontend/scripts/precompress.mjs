@@ -69,7 +69,8 @@ async function main() {
     if (sizes === null) continue
     bytes += sizes.bytes
     sent += Math.min(sizes.bytes, sizes['.br'])
-    if (sizes.bytes > 1e6) process.stderr.write(`${file}: ${sizes.bytes} bytes, ${sizes['.br']} as brotli, ${sizes['.gz']} as gzip\n`)
+    if (sizes.bytes > 1e6)
+      process.stderr.write(`${file}: ${sizes.bytes} bytes, ${sizes['.br']} as brotli, ${sizes['.gz']} as gzip\n`)
   }
   process.stderr.write(`dist: ${(bytes / 1e6).toFixed(1)} MB, ${(sent / 1e6).toFixed(1)} MB to transfer\n`)
 }

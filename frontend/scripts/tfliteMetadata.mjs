@@ -9,7 +9,15 @@ import { Builder, ByteBuffer } from 'flatbuffers'
 
 const METADATA_NAME = 'TFLITE_METADATA'
 const MODEL_FIELDS = 8
-const MODEL = { operatorCodes: 1, subgraphs: 2, description: 3, buffers: 4, metadataBuffer: 5, metadata: 6, signatures: 7 }
+const MODEL = {
+  operatorCodes: 1,
+  subgraphs: 2,
+  description: 3,
+  buffers: 4,
+  metadataBuffer: 5,
+  metadata: 6,
+  signatures: 7,
+}
 const IMAGE_PROPERTIES = 2 // in the union ContentProperties
 const NORMALISATION_OPTIONS = 1 // in the union ProcessUnitOptions
 const RGB = 1
@@ -37,7 +45,10 @@ export function hasMetadata(model) {
   const root = bytes.__indirect(0)
   return tablesIn(bytes, target(bytes, root, MODEL.metadata)).some((entry) => {
     const name = target(bytes, entry, 0)
-    return name !== null && Buffer.from(model.subarray(name + 4, name + 4 + bytes.readInt32(name))).toString() === METADATA_NAME
+    return (
+      name !== null &&
+      Buffer.from(model.subarray(name + 4, name + 4 + bytes.readInt32(name))).toString() === METADATA_NAME
+    )
   })
 }
 
@@ -82,7 +93,10 @@ function describeImageInput({ mean, std }) {
   const inputs = vectorOf(tensor)
   const subgraph = table(10, () => builder.addFieldOffset(2, inputs, 0))
   const subgraphs = vectorOf(subgraph)
-  builder.finish(table(8, () => builder.addFieldOffset(3, subgraphs, 0)), 'M001')
+  builder.finish(
+    table(8, () => builder.addFieldOffset(3, subgraphs, 0)),
+    'M001',
+  )
   return builder.asUint8Array()
 }
 
@@ -126,7 +140,13 @@ export function withImageMetadata(model, normalisation) {
     [MODEL.buffers, vectorOf([...oldBuffers, buffer])],
     [MODEL.metadata, vectorOf([...oldEntries, entry])],
   ])
-  for (const field of [MODEL.operatorCodes, MODEL.subgraphs, MODEL.description, MODEL.metadataBuffer, MODEL.signatures]) {
+  for (const field of [
+    MODEL.operatorCodes,
+    MODEL.subgraphs,
+    MODEL.description,
+    MODEL.metadataBuffer,
+    MODEL.signatures,
+  ]) {
     const position = target(bytes, root, field)
     if (position !== null) fields.set(field, inOldFile(position))
   }

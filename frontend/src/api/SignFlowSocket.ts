@@ -1,0 +1,303 @@
+/**
+ * The page's end of protocol `signflow.v1`: one session that survives lost connections.
+ *
+ * States: closed -> connecting -> open -> (reconnecting | busy) -> open ... -> closed. Frames and commands may be handed over in any
+ * state after `open`; they wait in bounded queues until the server has said `ready`. Knows no React and no store.
+ */
+import { FrameQueue } from '@/api/frameQueue'
+import type { ClientMessage, Hello, Ready, ServerMessage } from '@/api/messages'
+import { SUBPROTOCOL, encodeFrame } from '@/api/wire'
+
+export type ConnectionState = 'closed' | 'connecting' | 'open' | 'reconnecting' | 'busy'
+
+/** What the socket needs of a WebSocket, so that tests can bring their own. */
+export type WebSocketLike = Pick<
+  WebSocket,
+  'binaryType' | 'bufferedAmount' | 'readyState' | 'send' | 'close' | 'onopen' | 'onmessage' | 'onclose'
+>
+
+export type StreamSettings = Pick<Hello, 'width' | 'height' | 'mirrored' | 'pace' | 'locale'>
+
+export interface SocketOptions {
+  url: string
+  onMessage(message: ServerMessage): void
+  /** `retryInS` is set while a next attempt is scheduled. */
+  onConnection(state: ConnectionState, detail: { retryInS: number | null; reason: string | null }): void
+  createWebSocket?: (url: string, protocol: string) => WebSocketLike
+  random?: () => number
+}
+
+/** Codes that say "this client does wrong": trying again would only do wrong again. */
+const FATAL_CODES = new Set([1002, 1003, 1007, 1008, 1009])
+const FIRST_RETRY_S = 0.5
+const LAST_RETRY_S = 15
+/** Ten seconds at 30 frames a second: longer gaps are not worth catching up with. */
+const LIVE_QUEUE_FRAMES = 300
+const REPLAY_QUEUE_FRAMES = 1024
+/** More than this waiting in the browser's own send buffer means that the network is slower than the camera. */
+const HIGH_WATER_BYTES = 64 * 1024
+const PUMP_AGAIN_MS = 20
+const PING_S = 10
+const NUM_WAITING_COMMANDS = 64
+const OPEN = 1
+
+export class SignFlowSocket {
+  private socket: WebSocketLike | null = null
+  private stream: StreamSettings | null = null
+  private queue = new FrameQueue(LIVE_QUEUE_FRAMES)
+  private commands: ClientMessage[] = []
+  private session: { resumeToken: string; lastSignId: number } | null = null
+  private isReady = false
+  private ending: { resolve: () => void; promise: Promise<void> } | null = null
+  private endSent = false
+  private waiters: (() => void)[] = []
+  private attempts = 0
+  private retryTimer: ReturnType<typeof setTimeout> | null = null
+  private pumpTimer: ReturnType<typeof setTimeout> | null = null
+  private pingTimer: ReturnType<typeof setInterval> | null = null
+  private awaitsAnswer = false
+  private current: ConnectionState = 'closed'
+
+  constructor(private readonly options: SocketOptions) {}
+
+  get state(): ConnectionState {
+    return this.current
+  }
+
+  /** Frames given up because the connection could not carry them. */
+  get framesDropped(): number {
+    return this.queue.dropped
+  }
+
+  /** Starts a new session for a stream, closing the one before. */
+  open(stream: StreamSettings): void {
+    this.close()
+    this.stream = stream
+    this.queue = new FrameQueue(stream.pace === 'replay' ? REPLAY_QUEUE_FRAMES : LIVE_QUEUE_FRAMES)
+    this.connect('connecting')
+  }
+
+  /** The stream's frame size changed, as when a phone turns: a second hello, which the server takes as a reset. */
+  restream(stream: StreamSettings): void {
+    this.stream = stream
+    this.queue.clear()
+    if (this.isReady) this.transmit(this.hello())
+  }
+
+  /** Hands over one frame; in `replay` wait for `writable` first, or the oldest frames may be lost. */
+  sendFrame(frame: { timeMs: number; points: Float32Array }): void {
+    this.queue.push((sequence) => encodeFrame({ ...frame, sequence }))
+    this.pump()
+  }
+
+  /** Resolves when the queue has room, or the socket is closed. */
+  async writable(): Promise<void> {
+    while (this.stream !== null && this.queue.isFull) {
+      await new Promise<void>((resolve) => this.waiters.push(resolve))
+    }
+  }
+
+  /** Sends a command, after the frames that were handed over before it; waits for a connection if there is none. */
+  send(command: Extract<ClientMessage, { type: 'reset' | 'undo' | 'feedback' }>): void {
+    this.commands.push(command)
+    if (this.commands.length > NUM_WAITING_COMMANDS) this.commands.shift()
+    this.pump()
+  }
+
+  /** Ends the stream: resolves when the server has answered everything before it, or the socket is closed. The session stays open. */
+  finish(): Promise<void> {
+    if (this.stream === null) return Promise.resolve()
+    if (this.ending === null) {
+      let resolve = (): void => undefined
+      const promise = new Promise<void>((done) => {
+        resolve = done
+      })
+      this.ending = { resolve, promise }
+      this.endSent = false
+      this.pump()
+    }
+    return this.ending.promise
+  }
+
+  /** Tries at once instead of waiting for the next attempt. */
+  retryNow(): void {
+    if (this.stream === null || this.socket !== null) return
+    this.connect(this.session === null ? 'connecting' : 'reconnecting')
+  }
+
+  close(): void {
+    this.stream = null
+    this.session = null
+    this.commands = []
+    this.attempts = 0
+    this.drop(1000)
+    this.settle()
+    if (this.current !== 'closed') this.enter('closed')
+  }
+
+  private connect(state: 'connecting' | 'reconnecting'): void {
+    if (this.retryTimer !== null) clearTimeout(this.retryTimer)
+    this.retryTimer = null
+    this.enter(state)
+    const create = this.options.createWebSocket ?? ((url, protocol) => new WebSocket(url, protocol))
+    const socket = create(this.options.url, SUBPROTOCOL)
+    socket.binaryType = 'arraybuffer'
+    socket.onopen = () => this.transmit(this.hello())
+    socket.onmessage = (event: MessageEvent) => this.receive(event.data)
+    socket.onclose = (event: CloseEvent) => this.lost(event.code, event.reason)
+    this.socket = socket
+    this.awaitsAnswer = false
+    this.pingTimer = setInterval(() => this.beat(), PING_S * 1000)
+  }
+
+  private hello(): Hello {
+    if (this.stream === null) throw new Error('the socket has no stream; call open first')
+    return {
+      type: 'hello',
+      client: 'signflow-web',
+      ...this.stream,
+      ...(this.session === null || this.isReady
+        ? {}
+        : { resume_token: this.session.resumeToken, last_sign_id: this.session.lastSignId }),
+    }
+  }
+
+  private receive(data: unknown): void {
+    if (typeof data !== 'string') return
+    this.awaitsAnswer = false
+    const message = JSON.parse(data) as ServerMessage
+    switch (message.type) {
+      case 'ready':
+        this.ready(message)
+        return
+      case 'sign':
+        if (this.session !== null) {
+          if (message.id <= this.session.lastSignId) return // sent again after a resume
+          this.session.lastSignId = message.id
+        }
+        break
+      case 'stats':
+        this.acknowledge(message.last_sequence)
+        break
+      case 'ended':
+        this.acknowledge(message.last_sequence)
+        this.options.onMessage(message)
+        this.ending?.resolve()
+        this.ending = null
+        return
+      case 'busy':
+        this.options.onMessage(message)
+        this.drop(1013)
+        this.retryIn(message.retry_after_s * (1 + 0.2 * this.random()), 'busy', null)
+        return
+      default:
+    }
+    this.options.onMessage(message)
+  }
+
+  private ready(message: Ready): void {
+    const lastSignId = message.resumed ? (this.session?.lastSignId ?? 0) : 0
+    this.session = { resumeToken: message.resume_token, lastSignId }
+    this.attempts = 0
+    if (message.resumed) this.acknowledge(message.last_sequence)
+    this.isReady = true
+    this.options.onMessage(message)
+    this.enter('open')
+    this.pump()
+  }
+
+  private acknowledge(sequence: number): void {
+    this.queue.acknowledge(sequence)
+    this.wake()
+  }
+
+  /** Sends what waits, oldest first, as long as the browser's buffer is not filling up. */
+  private pump(): void {
+    if (!this.isReady || this.socket === null || this.socket.readyState !== OPEN) return
+    if (this.pumpTimer !== null) return
+    while (this.socket.bufferedAmount < HIGH_WATER_BYTES) {
+      const frame = this.queue.next()
+      if (frame === null) {
+        for (const command of this.commands.splice(0)) this.transmit(command)
+        if (this.ending !== null && !this.endSent) {
+          this.endSent = true
+          this.transmit({ type: 'end' })
+        }
+        return
+      }
+      this.socket.send(frame)
+    }
+    this.pumpTimer = setTimeout(() => {
+      this.pumpTimer = null
+      this.pump()
+    }, PUMP_AGAIN_MS)
+  }
+
+  /** A half-open connection never closes by itself: a ping without any answer until the next one means that it is dead. */
+  private beat(): void {
+    if (this.awaitsAnswer) {
+      this.lost(1006, 'no answer')
+      return
+    }
+    this.awaitsAnswer = true
+    if (this.isReady) this.transmit({ type: 'ping' })
+  }
+
+  private lost(code: number, reason: string): void {
+    this.drop(code)
+    if (this.stream === null) return
+    if (FATAL_CODES.has(code)) {
+      this.stream = null
+      this.settle()
+      this.enter('closed', null, reason || `closed with code ${code}`)
+      return
+    }
+    const delayS = Math.min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** this.attempts) * (0.5 + this.random())
+    this.attempts += 1
+    this.retryIn(delayS, this.session === null ? 'connecting' : 'reconnecting', reason || `closed with code ${code}`)
+  }
+
+  private retryIn(delayS: number, state: ConnectionState, reason: string | null): void {
+    this.enter(state, delayS, reason)
+    this.retryTimer = setTimeout(() => this.retryNow(), delayS * 1000)
+  }
+
+  /** Lets go of the WebSocket and its timers; the session and its queues stay. */
+  private drop(code: number): void {
+    for (const timer of [this.retryTimer, this.pumpTimer]) if (timer !== null) clearTimeout(timer)
+    if (this.pingTimer !== null) clearInterval(this.pingTimer)
+    this.retryTimer = this.pumpTimer = this.pingTimer = null
+    this.isReady = false
+    this.endSent = false
+    this.queue.rewind()
+    const socket = this.socket
+    if (socket === null) return
+    this.socket = null
+    socket.onopen = socket.onmessage = socket.onclose = null
+    // A page may only say 1000 or 3000-4999; every other code came from the other side.
+    socket.close(code === 1000 ? 1000 : undefined)
+  }
+
+  private settle(): void {
+    this.ending?.resolve()
+    this.ending = null
+    this.wake()
+  }
+
+  private wake(): void {
+    for (const resolve of this.waiters.splice(0)) resolve()
+  }
+
+  private transmit(message: ClientMessage): void {
+    this.socket?.send(JSON.stringify(message))
+  }
+
+  private enter(state: ConnectionState, retryInS: number | null = null, reason: string | null = null): void {
+    this.current = state
+    this.options.onConnection(state, { retryInS, reason })
+  }
+
+  private random(): number {
+    return (this.options.random ?? Math.random)()
+  }
+}

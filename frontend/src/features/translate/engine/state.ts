@@ -1,0 +1,84 @@
+/** The store's first state, and how server messages change it: pure, so that a test can step it by hand. */
+import type { ServerMessage, SignMessage } from '@/api/messages'
+import type { Sign, TranslateState } from '../model'
+
+export const INITIAL_STATE: TranslateState = {
+  stages: { camera: { state: 'pending' }, models: { state: 'pending' }, server: { state: 'pending' } },
+  source: 'none',
+  running: false,
+  cameras: [],
+  cameraId: null,
+  signing: 'IDLE',
+  hints: [],
+  partial: [],
+  signs: [],
+  caption: '',
+  captureFps: null,
+  delayMs: null,
+  framesDropped: 0,
+  connection: 'closed',
+  retryAfterS: null,
+  modelVersion: null,
+  vocabularySize: null,
+  fileProgress: null,
+}
+
+/** More signs than anybody scrolls back to; the oldest go. */
+const MAX_SIGNS = 500
+
+/**
+ * Signs and captions of one server session, as part of a page that may go through several: the server counts signs from 1 in each
+ * session and only knows that session's caption.
+ */
+export interface Session {
+  /** Add to a server's sign id to get the page's. */
+  idOffset: number
+  /** The caption of the sessions before. */
+  captionBefore: string
+}
+
+export const FIRST_SESSION: Session = { idOffset: 0, captionBefore: '' }
+
+/** The session that follows: what is on the page stays. */
+export function nextSession(state: TranslateState): Session {
+  return { idOffset: state.signs.at(-1)?.id ?? 0, captionBefore: state.caption }
+}
+
+function toSign(message: SignMessage, { idOffset }: Session): Sign {
+  return {
+    id: message.id + idOffset,
+    label: message.label,
+    confidence: message.confidence,
+    alternatives: message.alternatives,
+    startMs: message.start_ms,
+    endMs: message.end_ms,
+    latencyMs: message.latency_ms,
+    modelVersion: message.model_version,
+  }
+}
+
+/** What a server message changes; an empty object when it changes nothing on the page. */
+export function changes(state: TranslateState, message: ServerMessage, session: Session): Partial<TranslateState> {
+  switch (message.type) {
+    case 'ready':
+      return { modelVersion: message.model_version, vocabularySize: message.vocabulary_size }
+    case 'state':
+      return message.state === 'IDLE' ? { signing: 'IDLE', partial: [] } : { signing: message.state }
+    case 'partial':
+      return { partial: message.alternatives }
+    case 'sign':
+      return { signs: [...state.signs, toSign(message, session)].slice(-MAX_SIGNS), partial: [] }
+    case 'caption':
+      return { caption: [session.captionBefore, message.text].filter((text) => text !== '').join(' ') }
+    default:
+      return {}
+  }
+}
+
+/** Marks the sign that the server takes back: the session's last one that shows. */
+export function withLastUndone(signs: Sign[], { idOffset }: Session): Sign[] {
+  const index = signs.findLastIndex(
+    (sign) => sign.id > idOffset && !sign.undone && (sign.chosen ?? sign.label) !== null,
+  )
+  return signs.map((sign, position) => (position === index ? { ...sign, undone: true } : sign))
+}
