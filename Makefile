@@ -101,7 +101,7 @@ build: $(PAGE) ## build the page into frontend/dist
 dev: $(DEV) $(NODE_PACKAGES) ## install the development tools, run nothing
 
 .PHONY: lock
-lock: ## resolve every extra afresh and write backend/constraints.txt
+lock: lock-page ## resolve every extra afresh and write backend/constraints.txt; complete the page's lock for all platforms
 	@rm -rf .lock-venv && $$(tools/require.sh python) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_TORCH_INDEX) -e 'backend[train,video,tools,dev]'
 	@{ echo "# Every package that any of SignFlow's extras may install, pinned; 'pip install -c' reads it. Made with 'make lock'."; \
@@ -109,6 +109,10 @@ lock: ## resolve every extra afresh and write backend/constraints.txt
 		> backend/constraints.txt
 	@rm -rf .lock-venv
 	@git --no-pager diff --stat -- backend/constraints.txt
+
+.PHONY: lock-page
+lock-page: ## after a change of the page's packages: add what other platforms need to package-lock.json
+	@node tools/complete-lock.mjs frontend/package-lock.json
 
 .PHONY: clean
 clean: ## remove what was installed and built here; your data, models and settings stay
