@@ -1,0 +1,123 @@
+"""Fixtures of the browser tests: a real server, Chromium with a fake camera, and a watch over what the page does."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
+
+from tests.binaries import require_binary
+from tests.e2e.live_server import LiveServer
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+)
+HARMLESS = ("INFO: Created TensorFlow Lite",)
+"""TensorFlow Lite announces itself on the error stream."""
+
+
+@dataclass
+class Watch:
+    """What a page asked for and complained about."""
+
+    origin: str
+    foreign_requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    frames_sent: list[bytes] = field(default_factory=list)
+
+    def on_request(self, request: Request) -> None:
+        """Note a request to anybody else."""
+        parts = urlsplit(request.url)
+        if parts.scheme in {"http", "https", "ws", "wss"} and f"{parts.scheme}://{parts.netloc}" != self.origin:
+            self.foreign_requests.append(request.url)
+
+    def on_console(self, message: ConsoleMessage) -> None:
+        """Note errors and warnings, except the known harmless ones."""
+        if message.type in {"error", "warning"} and not any(known in message.text for known in HARMLESS):
+            self.complaints.append(message.text)
+
+    def on_frame(self, payload: str | bytes) -> None:
+        """Keep the binary messages: the frames of landmarks."""
+        if isinstance(payload, bytes):
+            self.frames_sent.append(payload)
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """The driver; one for the whole run."""
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The browser of this machine."""
+    return require_binary("chromium", "chromium-browser", "google-chrome", install="sudo apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def fake_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A camera that shows a portrait photo: somebody is there, nobody signs."""
+    matplotlib = pytest.importorskip("matplotlib", reason="installed by: make lab")
+    ffmpeg = require_binary("ffmpeg", install="sudo apt-get install ffmpeg")
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    video = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    # yuvj420p: from an RGB source Chromium would show a green picture.
+    picture = "scale=-2:480,pad=640:480:(ow-iw)/2:0"
+    command = [ffmpeg, "-loglevel", "error", "-loop", "1", "-i", photo, "-t", "2", "-r", "15", "-vf", picture]
+    subprocess.run([*command, "-pix_fmt", "yuvj420p", "-q:v", "3", video], check=True)
+    return video
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright, chromium_path: str, fake_camera: Path) -> Iterator[Browser]:
+    """Chromium that grants the camera to everybody who asks and shows the portrait in it."""
+    flags = [*FLAGS, "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={fake_camera}"]
+    browser = playwright.chromium.launch(executable_path=chromium_path, args=flags)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterator[LiveServer]:
+    """A server for every test that does not harm it."""
+    server = LiveServer(data_dir=tmp_path_factory.mktemp("data"), model_dir=model_dir)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A new visitor with an English browser."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def watched(context: BrowserContext) -> Callable[[str], tuple[Page, Watch]]:
+    """Opens an address in a page that is watched from its first request."""
+
+    def open_watched(url: str) -> tuple[Page, Watch]:
+        page = context.new_page()
+        watch = Watch(origin=url.rstrip("/"))
+        context.on("request", watch.on_request)
+        page.on("console", watch.on_console)
+        page.on("pageerror", lambda error: watch.complaints.append(str(error)))
+        page.on("websocket", lambda socket: socket.on("framesent", watch.on_frame))
+        page.goto(url)
+        return page, watch
+
+    return open_watched

@@ -1,0 +1,151 @@
+"""A real server for browser tests: `python -m app.main` on a free port with its own data folder, and a proxy that can cut its lines."""
+
+import contextlib
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BACKEND = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 60.0
+OPERATOR_TOKEN = "operator-token-of-the-tests"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP GET gets any answer, an error included: a server without a model is not ready, but it serves."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return True
+    except OSError:
+        return False
+
+
+@dataclass(kw_only=True)
+class LiveServer:
+    """One server process; it can be killed and started again with the same data."""
+
+    data_dir: Path
+    model_dir: Path
+    port: int = field(default_factory=free_port)
+    settings: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of the page."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        """What the server printed."""
+        return self.data_dir / "server.log"
+
+    def start(self) -> None:
+        """Start and wait until the server answers.
+
+        Raises:
+            RuntimeError: it ended, or did not answer in time; the message holds its log.
+        """
+        settings = {
+            "PORT": str(self.port),
+            "DATA_DIR": str(self.data_dir),
+            "MODEL_DIR": str(self.model_dir),
+            "OPERATOR_TOKEN": OPERATOR_TOKEN,
+            **self.settings,
+        }
+        # `env` adds to the environment and becomes the server, so that signals reach the server itself.
+        command = ["env", *(f"SIGNFLOW_{name}={value}" for name, value in settings.items()), sys.executable]
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen([*command, "-m", "app.main"], cwd=BACKEND, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not answers(f"{self.url}/health"):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"the server did not start:\n{self.log_file.read_text()}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End the server as a crash would: no goodbye to anybody."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> None:
+        """End the server politely; after 15 seconds, not."""
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+
+class CuttableLine:
+    """A TCP proxy in front of a server whose connections a test can cut, as a lost network does."""
+
+    def __init__(self, *, target_port: int) -> None:
+        self.target_port = target_port
+        self.is_cut = threading.Event()
+        self.is_closed = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def cut(self) -> None:
+        """Drop every connection and refuse new ones."""
+        self.is_cut.set()
+
+    def mend(self) -> None:
+        """Let new connections through again."""
+        self.is_cut.clear()
+
+    def close(self) -> None:
+        """Drop everything for good."""
+        self.is_closed.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self.is_closed.is_set():
+            if not select.select([self._listener], [], [], 0.1)[0]:
+                continue
+            client, _ = self._listener.accept()
+            if self.is_cut.is_set():
+                client.close()
+                continue
+            thread = threading.Thread(target=self._carry, args=(client,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _carry(self, client: socket.socket) -> None:
+        """Copy bytes both ways until one side ends or the line is cut."""
+        with client, contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            server = stack.enter_context(socket.create_connection(("127.0.0.1", self.target_port), timeout=5))
+            peers = {client: server, server: client}
+            while not (self.is_cut.is_set() or self.is_closed.is_set()):
+                for ready in select.select(list(peers), [], [], 0.1)[0]:
+                    data = ready.recv(65_536)
+                    if not data:
+                        return
+                    peers[ready].sendall(data)
