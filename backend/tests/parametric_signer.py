@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ml.clips import Clip
+from app.ml.evaluation import TimedSign
 from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, POSE, RIGHT_HAND
-from app.ml.signed_streams import SignedStream, TimedSign
+from app.ml.signed_streams import SignedStream
 
 Array: TypeAlias = NDArray[np.float64]
 Phase: TypeAlias = Array

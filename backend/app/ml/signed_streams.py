@@ -1,4 +1,4 @@
-"""Continuous signing streams with a known truth, built from single-sign clips, and how recognised signs are judged.
+"""Continuous signing streams with a known truth, built from single-sign clips.
 
 A stream is what a camera would have seen: a person's clips one after the other, the hands travelling 0.3-0.6 s from one
 to the next, going down now and then, resting or moving idly. Coordinates are brought to one place and size per stream,
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.ml.clips import Clip
 from app.ml.errors import DatasetError
+from app.ml.evaluation import TimedSign
 from app.ml.landmarks.layout import (
     LEFT_ELBOW,
     LEFT_HAND,
@@ -43,15 +44,6 @@ _SHOULDERS_AT: Final = (0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimedSign:
-    """A sign and when it was made, in milliseconds of capture time; `label` None is "not sure"."""
-
-    label: str | None
-    start_ms: float
-    end_ms: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SignedStream:
     """A continuous recording and the signs that are really in it, in order of time."""
 
@@ -72,56 +64,6 @@ class StreamStyle:
     transit_ms: tuple[float, float] = (300.0, 600.0)
     signs_between_rests: tuple[int, int] = (1, 4)
     rest_ms: tuple[float, float] = (800.0, 2500.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignScore:
-    """Recognised signs held against the truth, one to one.
-
-    Attributes:
-        num_expected: signs that were made.
-        num_recognised: signs that were reported with a label.
-        num_right: reported signs with the right label at the right time.
-        matches: index into the expected signs and into the recognised ones, for each right one.
-    """
-
-    num_expected: int
-    num_recognised: int
-    num_right: int
-    matches: tuple[tuple[int, int], ...]
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall; 1 when nothing was made and nothing reported."""
-        total = self.num_expected + self.num_recognised
-        return 2 * self.num_right / total if total else 1.0
-
-
-def match_signs(
-    expected: Sequence[TimedSign], recognised: Sequence[TimedSign], *, tolerance_ms: float = 300.0
-) -> SignScore:
-    """Pair each recognised sign with at most one expected sign of its label that it overlaps within `tolerance_ms`.
-
-    Both are paired in order of time, which is the best one-to-one pairing because intervals of one label do not nest.
-    "Not sure" answers (label None) count neither as recognised nor as right.
-    """
-    named = sorted(
-        (i for i, sign in enumerate(recognised) if sign.label is not None), key=lambda i: recognised[i].start_ms
-    )
-    is_free = dict.fromkeys(named, True)
-    matches: list[tuple[int, int]] = []
-    for position in sorted(range(len(expected)), key=lambda i: expected[i].start_ms):
-        sign = expected[position]
-        for candidate in named:
-            answer = recognised[candidate]
-            overlaps = answer.start_ms <= sign.end_ms + tolerance_ms and answer.end_ms >= sign.start_ms - tolerance_ms
-            if is_free[candidate] and overlaps and answer.label == sign.label:
-                is_free[candidate] = False
-                matches.append((position, candidate))
-                break
-    return SignScore(
-        num_expected=len(expected), num_recognised=len(named), num_right=len(matches), matches=tuple(matches)
-    )
 
 
 def build_stream(
@@ -146,7 +88,7 @@ def build_stream(
     """
     rng = np.random.default_rng([seed, 3])
     style = style or StreamStyle()
-    pieces = [(clip, piece) for clip in clips if clip.label is not None and (piece := _prepare(clip)) is not None]
+    pieces = [(clip.label, piece) for clip in clips if clip.label is not None and (piece := _prepare(clip)) is not None]
     if not pieces:
         msg = f"none of {len(clips)} clips has a label, shoulders and a hand: a stream cannot be built from them"
         raise DatasetError(msg)
@@ -154,21 +96,27 @@ def build_stream(
     reel = _Reel(style, rng)
     signs: list[TimedSign] = []
     until_rest = 0
-    for clip, piece in pieces:
+    for label, piece in pieces:
         if until_rest == 0:
             reel.rest(piece, idle)
             until_rest = int(rng.integers(style.signs_between_rests[0], style.signs_between_rests[1] + 1))
         reel.travel_to(piece.landmarks[0])
         start_ms = reel.end_ms
         reel.append(piece)
-        signs.append(TimedSign(label=clip.label, start_ms=start_ms, end_ms=reel.end_ms))
+        signs.append(TimedSign(label=label, start_ms=start_ms, end_ms=reel.end_ms))
         until_rest -= 1
     reel.rest(pieces[-1][1], idle)
     times_ms = np.arange(0.0, reel.end_ms, 1000.0 / fps)
     times_ms = times_ms + rng.uniform(0.0, 0.1, len(times_ms)) * 1000.0 / fps
     landmarks = resample(np.concatenate(reel.landmarks), np.concatenate(reel.times_ms), times_ms)
-    signer = pieces[0][0].signer
-    stream = Clip(landmarks=landmarks, times_ms=times_ms, width=WIDTH, height=HEIGHT, signer=signer)
+    signers = {clip.signer for clip in clips}
+    stream = Clip(
+        landmarks=landmarks,
+        times_ms=times_ms,
+        width=WIDTH,
+        height=HEIGHT,
+        signer=signers.pop() if len(signers) == 1 else None,
+    )
     return SignedStream(clip=stream, signs=tuple(signs))
 
 

@@ -1,0 +1,301 @@
+"""Streams landmark clips to a server over `signflow.v1`, as the page does: hello, binary frames on time, `end`.
+
+A lost connection is taken up again with the session's resume token: the server re-sends the signs that were missed and
+says which frame it had reached, and the frames after that are sent.
+"""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from app.api.wire import encode_frame
+from app.api.ws_messages import (
+    SERVER_MESSAGES,
+    SUBPROTOCOL,
+    Busy,
+    CloseCode,
+    Ended,
+    ErrorCode,
+    ErrorMessage,
+    Hello,
+    Ready,
+    ServerMessage,
+    SignMessage,
+)
+from app.client.errors import ServerBusyError, ServerHasNoModelError, ServerUnreachableError, StreamRefusedError
+from app.ml.clips import Clip
+
+STREAM_PATH: Final = "/api/v1/translate/stream"
+FIRST_RETRY_S: Final = 0.25
+LONGEST_RETRY_S: Final = 5.0
+_FINAL_CODES: Final = frozenset(
+    {CloseCode.ABUSE, CloseCode.SUPERSEDED, CloseCode.TOO_BIG, CloseCode.IDLE_TIMEOUT, CloseCode.NO_MODEL}
+)
+"""After these another try would end in the same way."""
+_YIELD_EVERY: Final = 16
+"""Frames between two looks at what has arrived, when nothing else makes the sender wait."""
+
+Pace = Literal["live", "replay"]
+
+
+class _LostError(Exception):
+    """The connection broke; worth another try."""
+
+
+def stream_url(server: str) -> str:
+    """The stream's address from what people type: `127.0.0.1:8000`, `http://...`, `wss://...`, with or without a path.
+
+    Raises:
+        ValueError: it is no address of a server.
+    """
+    parts = urlsplit(server if "://" in server else f"http://{server}")
+    schemes = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+    if parts.scheme not in schemes or not parts.hostname:
+        msg = f"{server!r} is not a server's address; try http://127.0.0.1:8000"
+        raise ValueError(msg)
+    path = parts.path if parts.path.strip("/") else STREAM_PATH
+    return f"{schemes[parts.scheme]}://{parts.netloc}{path}"
+
+
+class StreamClient:
+    """One session with a server; an async context manager.
+
+    Args:
+        url: as `stream_url` gives it.
+        pace: `live` sends each frame at its capture time; `replay` sends as fast as the server reads.
+        on_message: called with every message of the server and its arrival on the clock.
+        on_sent: called with the capture time of every frame and when it was sent on the clock.
+        give_up_s: how long a lost connection or a full server is tried again; 0 gives up at once.
+        certificate: CA or self-signed certificate to trust, for `wss`.
+        half_precision: send 470-byte frames instead of 920.
+        client: how we call ourselves in `hello`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pace: Pace = "live",
+        on_message: Callable[[ServerMessage, float], None] = lambda _message, _at: None,
+        on_sent: Callable[[float, float], None] = lambda _time_ms, _at: None,
+        give_up_s: float = 30.0,
+        certificate: Path | None = None,
+        half_precision: bool = False,
+        client: str = "signflow-client",
+    ) -> None:
+        self._url = url
+        self._pace: Pace = pace
+        self._on_message = on_message
+        self._on_sent = on_sent
+        self._give_up_s = give_up_s
+        self._certificate = certificate
+        self._half_precision = half_precision
+        self._client = client
+        self._socket: ClientConnection | None = None
+        self._ready: Ready | None = None
+        self._last_sign_id = 0
+        self._next_sequence = 0
+        self.num_reconnects = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def play(self, clip: Clip) -> None:
+        """Send a whole clip, then `end`, and return when the server has answered everything.
+
+        A second clip in the same session starts with a new `hello`, which resets the stream.
+
+        Raises:
+            ServerUnreachableError: nobody answers, or not again within `give_up_s`.
+            ServerBusyError: the server is full for longer than `give_up_s`.
+            ServerHasNoModelError: the server has no model.
+            StreamRefusedError: the server closed the stream for good.
+        """
+        first_sequence = self._next_sequence
+        is_begun = False
+        wait_s, tried_until_s = FIRST_RETRY_S, time.monotonic() + self._give_up_s
+        started_s: float | None = None
+        while True:
+            try:
+                if self._socket is None:
+                    await self._connect(clip)
+                    is_begun = is_begun or first_sequence == 0
+                    wait_s, tried_until_s = FIRST_RETRY_S, time.monotonic() + self._give_up_s
+                assert self._socket is not None
+                assert self._ready is not None
+                reached = self._ready.last_sequence if self._ready.resumed else -1
+                if not is_begun or reached < first_sequence:
+                    await self._send(self._hello(clip))
+                    is_begun = True
+                    reached = -1
+                started_s = time.monotonic() if started_s is None else started_s
+                await self._exchange(clip, first_sequence, max(reached + 1 - first_sequence, 0), started_s)
+                break
+            except _LostError as error:
+                await self._hang_up()
+                if self._ready is None or time.monotonic() + wait_s > tried_until_s:
+                    msg = f"no SignFlow server at {self._url}: {error}; start one with 'make run'"
+                    raise ServerUnreachableError(msg) from error
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, LONGEST_RETRY_S)
+                self.num_reconnects += 1
+        self._next_sequence = first_sequence + clip.num_frames
+
+    async def _exchange(self, clip: Clip, first_sequence: int, first_frame: int, started_s: float) -> None:
+        """Send the frames from `first_frame` on and `end`; return when `ended` has come.
+
+        Raises:
+            _LostError: the connection broke.
+        """
+        has_ended = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                receiver = tasks.create_task(self._receive(has_ended))
+                await self._send_frames(clip, first_sequence, first_frame, started_s)
+                await self._send('{"type":"end"}')
+                await has_ended.wait()
+                receiver.cancel()
+        except* _LostError as group:
+            raise _first_of(group) from None
+        except* (ServerHasNoModelError, ServerBusyError, StreamRefusedError) as group:
+            raise _first_of(group) from None
+
+    async def _send_frames(self, clip: Clip, first_sequence: int, first_frame: int, started_s: float) -> None:
+        start_ms = clip.times_ms[0]
+        for index in range(first_frame, clip.num_frames):
+            time_ms = float(clip.times_ms[index])
+            wait_s = started_s + (time_ms - start_ms) / 1000.0 - time.monotonic() if self._pace == "live" else 0.0
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            elif index % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+            frame = encode_frame(
+                clip.landmarks[index],
+                sequence=first_sequence + index,
+                time_ms=time_ms,
+                half_precision=self._half_precision,
+            )
+            self._on_sent(time_ms, time.monotonic())
+            await self._send(frame)
+
+    async def _connect(self, clip: Clip) -> None:
+        """Open a socket and greet; waits while the server is full.
+
+        Raises:
+            _LostError: nobody answers, or the line broke before `ready`.
+        """
+        busy_until_s = time.monotonic() + self._give_up_s
+        while True:
+            self._socket = await self._open_socket()
+            await self._send(self._hello(clip, resume=True))
+            answer = await self._next_message(self._socket)
+            while not isinstance(answer, (Ready, Busy)):
+                self._take(answer)
+                answer = await self._next_message(self._socket)
+            self._take(answer)
+            if isinstance(answer, Ready):
+                self._ready = answer
+                return
+            await self._hang_up()
+            if time.monotonic() + answer.retry_after_s > busy_until_s:
+                msg = f"{self._url} is full; it asks to come back in {answer.retry_after_s:.0f} s"
+                raise ServerBusyError(msg)
+            await asyncio.sleep(answer.retry_after_s)
+
+    async def _open_socket(self) -> ClientConnection:
+        context = None
+        if self._certificate is not None:
+            context = ssl.create_default_context(cafile=self._certificate)
+        try:
+            return await connect(
+                self._url,
+                subprotocols=[SUBPROTOCOL],  # pyright: ignore[reportArgumentType]  # a NewType of str
+                compression=None,
+                ssl=context,
+                max_size=1 << 20,
+                proxy=None,
+            )
+        except InvalidHandshake as error:
+            msg = f"{self._url} answers, but not as a SignFlow server ({error}); is the address right?"
+            raise ServerUnreachableError(msg) from error
+        except (OSError, InvalidURI, TimeoutError) as error:
+            msg = str(error) or type(error).__name__
+            raise _LostError(msg) from error
+
+    def _hello(self, clip: Clip, *, resume: bool = False) -> str:
+        hello = Hello(
+            type="hello", width=clip.width, height=clip.height, mirrored=False, client=self._client, pace=self._pace
+        )
+        if resume and self._ready is not None:
+            hello.resume_token = self._ready.resume_token
+            hello.last_sign_id = self._last_sign_id
+        return hello.model_dump_json(exclude_none=True)
+
+    async def _send(self, data: bytes | str) -> None:
+        assert self._socket is not None
+        try:
+            await self._socket.send(data)
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+
+    async def _receive(self, has_ended: asyncio.Event) -> None:
+        assert self._socket is not None
+        while True:
+            message = await self._next_message(self._socket)
+            self._take(message)
+            if isinstance(message, Ended):
+                has_ended.set()
+
+    async def _next_message(self, socket: ClientConnection) -> ServerMessage:
+        try:
+            text = await socket.recv(decode=False)
+            return SERVER_MESSAGES.validate_json(text)
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+        except ValidationError as error:
+            msg = f"{self._url} sent a message that is not of {SUBPROTOCOL}: {error}"
+            raise StreamRefusedError(msg) from error
+
+    def _take(self, message: ServerMessage) -> None:
+        if isinstance(message, SignMessage):
+            self._last_sign_id = max(self._last_sign_id, message.id)
+        elif isinstance(message, ErrorMessage) and message.code is ErrorCode.NO_MODEL:
+            msg = f"{self._url} has no model: {message.message}"
+            raise ServerHasNoModelError(msg)
+        self._on_message(message, time.monotonic())
+
+    async def _hang_up(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                await self._socket.close()
+            self._socket = None
+
+
+def _closed(error: ConnectionClosed) -> Exception:
+    code = error.rcvd.code if error.rcvd is not None else None
+    if code in _FINAL_CODES:
+        reason = CloseCode(code).name.lower().replace("_", " ")
+        return StreamRefusedError(f"the server closed the stream: {reason} ({code})")
+    return _LostError(str(error))
+
+
+def _first_of(group: BaseExceptionGroup[Exception]) -> Exception:
+    """The first plain error of a (possibly nested) group."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
