@@ -1,3 +1,43 @@
-export function App() {
-  return <main>SignFlow</main>
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { useEffect, useState } from 'react'
+import { BrowserRouter, Route, Routes } from 'react-router'
+import { ControllerContext } from '@/features/translate/ControllerContext'
+import type { TranslateController } from '@/features/translate/model'
+import { I18nProvider, useI18n } from '@/i18n/I18n'
+import { Header } from './Header'
+import { HomePage } from './HomePage'
+
+/** The whole page around one engine, which the caller creates and owns. */
+export function App({ controller, basename = '/' }: { controller: TranslateController; basename?: string }) {
+  const [queries] = useState(() => new QueryClient({ defaultOptions: { queries: { retry: 1 } } }))
+  return (
+    <QueryClientProvider client={queries}>
+      <I18nProvider>
+        <ControllerContext.Provider value={controller}>
+          <EngineLocale controller={controller} />
+          <BrowserRouter basename={basename}>
+            <Header />
+            <Routes>
+              <Route path="/" element={<HomePage />} />
+              <Route path="*" element={<NotFound />} />
+            </Routes>
+          </BrowserRouter>
+        </ControllerContext.Provider>
+      </I18nProvider>
+    </QueryClientProvider>
+  )
+}
+
+/** The server writes captions in the interface's language, so the engine must know it. */
+function EngineLocale({ controller }: { controller: TranslateController }) {
+  const { locale } = useI18n()
+  useEffect(() => {
+    controller.setLocale(locale)
+  }, [controller, locale])
+  return null
+}
+
+function NotFound() {
+  const { t } = useI18n()
+  return <main className="mx-auto max-w-7xl px-6 py-16 text-xl">{t.common.notFound}</main>
 }

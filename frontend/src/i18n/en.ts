@@ -79,6 +79,7 @@ export const en = {
   video: {
     label: 'Camera preview',
     stop: 'Turn the camera off',
+    stopShort: 'Camera off',
     stopFile: 'Stop the file',
     camera: 'Camera',
     cameraN: (n: number) => `Camera ${n}`,
@@ -119,6 +120,7 @@ export const en = {
     interim: 'In progress',
     notSure: 'not sure',
     copy: 'Copy',
+    copyOf: (text: string) => `Copy “${text}”`,
     copied: 'Copied',
     copyFailed: 'Copying was refused by the browser',
     undo: 'Undo',
@@ -138,7 +140,7 @@ export const en = {
     reset: 'Standard style',
     kept: 'Kept on this device for your next visit.',
     colours: {
-      auto: 'As the page',
+      auto: 'Automatic',
       white: 'White',
       yellow: 'Yellow',
       cyan: 'Light blue',
@@ -266,6 +268,7 @@ export const en = {
     docs: 'API documentation',
   },
   common: { close: 'Close', cancel: 'Cancel', loading: 'Loading…', notFound: 'There is no page at this address.' },
+  panels: { label: 'More about this page' },
   footer: { phone: 'Use it from a phone', shortcuts: 'Keyboard shortcuts' },
 }
 

@@ -85,6 +85,7 @@ export const fr: Dictionary = {
   video: {
     label: 'Aperçu de la caméra',
     stop: 'Éteindre la caméra',
+    stopShort: 'Éteindre',
     stopFile: 'Arrêter le fichier',
     camera: 'Caméra',
     cameraN: (n: number) => `Caméra ${n}`,
@@ -127,6 +128,7 @@ export const fr: Dictionary = {
     interim: 'En cours',
     notSure: 'pas sûr',
     copy: 'Copier',
+    copyOf: (text: string) => `Copier «\u00a0${text}\u00a0»`,
     copied: 'Copié',
     copyFailed: 'Le navigateur a refusé la copie',
     undo: 'Annuler',
@@ -146,7 +148,7 @@ export const fr: Dictionary = {
     reset: 'Style standard',
     kept: 'Gardé sur cet appareil pour votre prochaine visite.',
     colours: {
-      auto: 'Comme la page',
+      auto: 'Automatique',
       white: 'Blanc',
       yellow: 'Jaune',
       cyan: 'Bleu clair',
@@ -286,5 +288,6 @@ export const fr: Dictionary = {
     loading: 'Chargement…',
     notFound: 'Il n’y a pas de page à cette adresse.',
   },
+  panels: { label: 'Pour aller plus loin' },
   footer: { phone: 'Utiliser un téléphone', shortcuts: 'Raccourcis clavier' },
 }

@@ -29,3 +29,20 @@ export function useSignText(): (label: string) => string {
   const texts = useMemo(() => new Map(data?.signs.map((sign) => [sign.label, sign.text[locale]])), [data, locale])
   return useCallback((label: string) => texts.get(label) ?? textFromLabel(label), [texts])
 }
+
+/** For searching: without case and accents, so that "deja" finds "déjà". */
+function plain(text: string): string {
+  return text
+    .normalize('NFD')
+    .replaceAll(/\p{Diacritic}/gu, '')
+    .toLowerCase()
+}
+
+/** The signs whose text contains the query, those that begin with it first, then in alphabetical order. */
+export function matchSigns(signs: readonly SignEntry[], query: string, locale: Locale): SignEntry[] {
+  const wanted = plain(query.trim())
+  const rank = (sign: SignEntry) => (plain(sign.text[locale]).startsWith(wanted) ? 0 : 1)
+  return signs
+    .filter((sign) => plain(sign.text[locale]).includes(wanted))
+    .toSorted((a, b) => rank(a) - rank(b) || a.text[locale].localeCompare(b.text[locale], locale))
+}

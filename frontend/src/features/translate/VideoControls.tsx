@@ -35,7 +35,10 @@ export function VideoControls() {
           }}
         >
           {source === 'camera' ? <VideoOff aria-hidden size={20} /> : <X aria-hidden size={20} />}
-          {source === 'camera' ? t.video.stop : t.video.stopFile}
+          <span aria-hidden className="sm:hidden">
+            {source === 'camera' ? t.video.stopShort : t.video.stopFile}
+          </span>
+          <span className="max-sm:sr-only">{source === 'camera' ? t.video.stop : t.video.stopFile}</span>
         </Button>
       </div>
       <Measurements />

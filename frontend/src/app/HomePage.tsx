@@ -1,0 +1,43 @@
+import { Keyboard, Smartphone } from 'lucide-react'
+import { useState } from 'react'
+import { Button } from '@/components/ui/Button'
+import { TranslateView, type TranslateDialog } from '@/features/translate/TranslateView'
+import { VocabularyPanel } from '@/features/vocabulary/VocabularyPanel'
+import { useI18n } from '@/i18n/I18n'
+
+/** The one page to start with: live translation, and below it what to look up between signs. */
+export function HomePage() {
+  const { t } = useI18n()
+  const [dialog, setDialog] = useState<TranslateDialog>(null)
+  return (
+    <>
+      <main className="mx-auto max-w-7xl px-4 pb-4 sm:px-6">
+        <TranslateView
+          dialog={dialog}
+          setDialog={setDialog}
+          panels={[{ id: 'vocabulary', title: t.vocabulary.title, content: <VocabularyPanel /> }]}
+        />
+      </main>
+      <footer className="mx-auto flex max-w-7xl flex-wrap gap-2 px-2 pb-8 sm:px-4">
+        <Button
+          variant="quiet"
+          onClick={() => {
+            setDialog('phone')
+          }}
+        >
+          <Smartphone aria-hidden size={18} />
+          {t.footer.phone}
+        </Button>
+        <Button
+          variant="quiet"
+          onClick={() => {
+            setDialog('shortcuts')
+          }}
+        >
+          <Keyboard aria-hidden size={18} />
+          {t.footer.shortcuts}
+        </Button>
+      </footer>
+    </>
+  )
+}
