@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
+from app.ml.clips import save_clip
 from tests.binaries import require_binary
 from tests.e2e.live_server import LiveServer
+from tests.parametric_signer import make_person, perform_stream
 
 FLAGS = (
     "--no-sandbox",
@@ -79,11 +81,48 @@ def fake_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return video
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clips:
+    """A landmark clip file and what the page must read off it."""
+
+    path: Path
+    caption: str
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model that knows the parametric signer's signs."""
+    pytest.importorskip("torch", reason="installed by: make lab")
+    from tests.tiny_model import write_tiny_model  # needs torch
+
+    folder = tmp_path_factory.mktemp("models")
+    write_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    """Somebody whom the model has never seen performs five signs with pauses."""
+    words = ("sun", "river", "star", "house", "bird")
+    stream = perform_stream(make_person(100), words, seed=100, rest_ms=900.0)
+    path = tmp_path_factory.mktemp("clips") / "five_signs.npz"
+    save_clip(path, stream.clip)
+    return Clips(path=path, caption=" ".join(words))
+
+
 @pytest.fixture(scope="session")
 def browser(playwright: Playwright, chromium_path: str, fake_camera: Path) -> Iterator[Browser]:
     """Chromium that grants the camera to everybody who asks and shows the portrait in it."""
     flags = [*FLAGS, "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={fake_camera}"]
     browser = playwright.chromium.launch(executable_path=chromium_path, args=flags)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def refusing_browser(playwright: Playwright, chromium_path: str) -> Iterator[Browser]:
+    """Chromium that refuses the camera to every page."""
+    browser = playwright.chromium.launch(executable_path=chromium_path, args=[*FLAGS, "--deny-permission-prompts"])
     yield browser
     browser.close()
 

@@ -41,7 +41,9 @@ def drop_clip(page: Page, clip: Path) -> None:
 
 def start_camera(page: Page) -> None:
     """Press the button that starts the camera."""
-    page.get_by_role("button", name=re.compile("Start the camera|Démarrer la caméra|caméra", re.IGNORECASE)).first.click()
+    page.get_by_role(
+        "button", name=re.compile("Start the camera|Démarrer la caméra|caméra", re.IGNORECASE)
+    ).first.click()
 
 
 def test_the_page_loads_without_asking_anybody_else(server: LiveServer, watched: OpenWatched) -> None:
@@ -156,8 +158,8 @@ def test_a_server_that_dies_and_comes_back_is_used_again(
         server.stop()
 
 
-def test_a_refused_camera_says_what_to_do(server: LiveServer, playwright_browser_without_camera: Browser) -> None:
-    context = playwright_browser_without_camera.new_context(locale="en-GB")
+def test_a_refused_camera_says_what_to_do(server: LiveServer, refusing_browser: Browser) -> None:
+    context = refusing_browser.new_context(locale="en-GB")
     page = context.new_page()
     page.goto(server.url)
 

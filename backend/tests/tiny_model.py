@@ -1,0 +1,39 @@
+"""A small model that really recognises the parametric signer's signs, trained in some ten seconds."""
+
+from pathlib import Path
+
+from app.ml.artifacts import Calibration, ModelManifest, SignLabel, save_torch_artifact
+from app.ml.dataset import BACKGROUND, LandmarkDataset, people_per_label
+from app.ml.export import export_to_onnx
+from app.ml.landmarks.features import get_feature_spec
+from app.ml.model_configs import get_model_config
+from app.ml.trainer import SignTrainer, TrainerConfig
+from tests.parametric_signer import IDLE, LABELS, make_clips
+
+NUM_PEOPLE = 8
+CONFIG = TrainerConfig(steps=200, batch_size=32)
+
+
+def write_tiny_model(folder: Path, *, version: str = "v1") -> ModelManifest:
+    """Train on eight made-up people and write `model_vN.pt` and `model_vN.onnx`; returns the manifest as written."""
+    clips = make_clips(num_people=NUM_PEOPLE, takes=3, labels=(*LABELS, IDLE))
+    dataset = LandmarkDataset(clips, labels=tuple(sorted((*LABELS, *BACKGROUND))))
+    config = get_model_config("tiny")
+    model = SignTrainer(config, CONFIG).fit(dataset).model
+    people = people_per_label(clips)
+    manifest = ModelManifest(
+        version=version,
+        config=config.to_dict(),
+        feature_spec=CONFIG.feature_spec,
+        num_features=get_feature_spec(CONFIG.feature_spec).num_features,
+        labels=tuple(
+            SignLabel(label=label, language="ase", num_people=people.get(label, 0)) for label in dataset.labels
+        ),
+        background=BACKGROUND,
+        calibration=Calibration(temperature=0.7, threshold=0.5),
+        provenance={"seed": CONFIG.seed, "signers": list(dataset.signers), "licence": "Apache-2.0"},
+    )
+    source = folder / f"model_{version}.pt"
+    manifest = save_torch_artifact(source, state_dict=model.state_dict(), manifest=manifest)
+    export_to_onnx(source, source.with_suffix(".onnx"))
+    return manifest
