@@ -125,7 +125,11 @@ def _trace(network: torch.nn.Module, *, num_features: int) -> bytes:
             },
             dynamo=False,
         )
-        return target.read_bytes()
+        model = onnx.load(target)
+    # The tracer loses the embedding's width in a division by its length; enrolment of new signs reads it.
+    (output,) = (value for value in model.graph.output if value.name == "embedding")
+    output.type.tensor_type.shape.dim[1].dim_value = network(features, mask).embedding.shape[1]
+    return model.SerializeToString()
 
 
 def _quantise(graph: bytes) -> bytes:
