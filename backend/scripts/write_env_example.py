@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from app.core.config import BACKEND_DIR, Settings
 
 HEADER = """\
-# Settings of the SignFlow server, with their defaults. Copy this file to .env and take the # off what you change; a variable of the
+# Settings of the SignFlow server, with their defaults. Copy this file to .env and take the # off what you change; the
 # environment wins over the file. Paths are relative to backend/. Written by 'make generate'."""
 
 

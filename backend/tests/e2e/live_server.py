@@ -1,4 +1,4 @@
-"""A real server for browser tests: `python -m app.main` on a free port with its own data folder, and a proxy that can cut its lines."""
+"""A real server for browser tests: `python -m app.main` with its own data folder, and a line that can be cut."""
 
 import contextlib
 import select
