@@ -9,24 +9,26 @@ const THEME_ICONS = { system: Monitor, light: Sun, dark: Moon }
 export function Header() {
   const { t } = useI18n()
   return (
-    <header className="mx-auto flex max-w-7xl items-center gap-1 px-4 py-2 sm:gap-2 sm:px-6 sm:py-3">
+    <header className="mx-auto flex max-w-7xl items-center gap-1 px-4 py-1 sm:gap-2 sm:px-6 sm:py-3">
       <a
         href="#captions"
         className="absolute top-2 left-2 z-40 -translate-y-20 rounded-xl bg-accent px-4 py-3 text-on-accent focus:translate-y-0"
       >
         {t.nav.skip}
       </a>
-      <NavLink to="/" aria-label={`SignFlow: ${t.nav.translate}`} className="flex items-center gap-2.5 rounded-lg">
+      <NavLink to="/" aria-label={`SignFlow, ${t.nav.translate}`} className="flex items-center gap-2.5 rounded-lg">
         <Mark />
         <span aria-hidden className="text-xl font-semibold tracking-tight">
           SignFlow
         </span>
       </NavLink>
-      <nav className="ml-auto flex gap-1">
+      <nav className="ml-auto flex gap-1 max-sm:hidden">
         <PageLink to="/status">{t.nav.status}</PageLink>
       </nav>
-      <LanguageSwitch />
-      <ThemeSwitch />
+      <div className="flex sm:gap-1 max-sm:ml-auto">
+        <LanguageSwitch />
+        <ThemeSwitch />
+      </div>
     </header>
   )
 }
@@ -89,7 +91,7 @@ function ThemeSwitch() {
   const Icon = THEME_ICONS[theme]
   return (
     <IconButton
-      label={`${t.nav.theme}: ${names[theme]}`}
+      label={t.nav.theme(names[theme])}
       onClick={() => {
         setPreferences({ theme: next })
       }}

@@ -1,5 +1,6 @@
-import { Keyboard, Smartphone } from 'lucide-react'
+import { Activity, Keyboard, Smartphone } from 'lucide-react'
 import { useState } from 'react'
+import { Link } from 'react-router'
 import { Button } from '@/components/ui/Button'
 import { TranslateView, type TranslateDialog } from '@/features/translate/TranslateView'
 import { VocabularyPanel } from '@/features/vocabulary/VocabularyPanel'
@@ -12,6 +13,7 @@ export function HomePage() {
   return (
     <>
       <main className="mx-auto max-w-7xl px-4 pb-4 sm:px-6">
+        <h1 className="sr-only">{t.start.title}</h1>
         <TranslateView
           dialog={dialog}
           setDialog={setDialog}
@@ -37,6 +39,13 @@ export function HomePage() {
           <Keyboard aria-hidden size={18} />
           {t.footer.shortcuts}
         </Button>
+        <Link
+          to="/status"
+          className="flex min-h-11 items-center gap-2 rounded-xl px-4 text-[0.9375rem] hover:bg-sunken sm:hidden"
+        >
+          <Activity aria-hidden size={18} />
+          {t.nav.status}
+        </Link>
       </footer>
     </>
   )

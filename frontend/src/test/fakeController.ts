@@ -21,6 +21,7 @@ export function initialState(): TranslateState {
     retryAfterS: null,
     modelVersion: null,
     vocabularySize: null,
+    giverToken: null,
     fileProgress: null,
   }
 }
@@ -39,6 +40,7 @@ export const RUNNING: Partial<TranslateState> = {
   captureFps: 14.6,
   modelVersion: 'model_v1',
   vocabularySize: 70,
+  giverToken: 'giver-token-1',
 }
 
 const FIVE = ['hello', 'thank_you', 'goodbye', 'letter_b', 'see_you_later']

@@ -30,7 +30,7 @@ export function Captions() {
       aria-label={t.captions.title}
       // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- long captions scroll here, by keyboard too
       tabIndex={0}
-      className="min-h-36 flex-1 basis-36 overflow-y-auto rounded-xl px-5 py-4 lg:basis-0"
+      className={`min-h-28 flex-1 overflow-y-auto rounded-xl px-4 py-3 sm:px-5 sm:py-4 lg:max-h-none lg:min-h-52 lg:basis-0 ${empty ? '' : 'max-h-44'}`}
       style={captionColours(colour, background)}
     >
       <div className="leading-[1.3] font-medium text-balance" style={{ fontSize: `${sizeRem}rem` }}>
@@ -70,7 +70,10 @@ function useInterim(): string | null {
 function Interim({ text }: { text: string }) {
   const { t } = useI18n()
   return (
-    <span className="border-b-2 border-dashed border-current font-normal italic opacity-75" title={t.captions.interim}>
+    <span
+      className="whitespace-nowrap border-b-2 border-dashed border-current font-normal italic opacity-75"
+      title={t.captions.interim}
+    >
       {text}
     </span>
   )

@@ -21,8 +21,8 @@ export function Corrections({ sign, isLast, choose, onAnother, onBackToLast }: C
   const consent = usePreferences((state) => state.consent)
   const setPreferences = usePreferences((state) => state.set)
   return (
-    <section aria-labelledby="corrections" className="rounded-2xl bg-surface p-4 shadow-card sm:p-5">
-      <div className="mb-3 flex flex-wrap items-baseline gap-x-3">
+    <section aria-labelledby="corrections" className="rounded-2xl bg-surface p-3 shadow-card sm:p-5">
+      <div className="mb-2 flex flex-wrap items-baseline gap-x-3 px-1 sm:mb-3 sm:px-0">
         <h2 id="corrections" className="font-semibold">
           {sign && !isLast ? t.correct.titleOf(sign.id) : t.correct.title}
         </h2>
@@ -46,7 +46,7 @@ export function Corrections({ sign, isLast, choose, onAnother, onBackToLast }: C
             </li>
           ))}
           <li>
-            <Button onClick={onAnother} className="min-h-14! w-full justify-start! px-3! text-left">
+            <Button onClick={onAnother} className="min-h-12! sm:min-h-14! w-full justify-start! px-3! text-left">
               <List aria-hidden size={20} className="shrink-0" />
               {t.correct.another}
             </Button>
@@ -103,10 +103,12 @@ function Choice({ alternative, number, current, choose }: ChoiceProps) {
       onClick={() => {
         choose(alternative.label)
       }}
-      className={`relative min-h-14! w-full justify-start! overflow-hidden px-3! text-left ${current ? 'border-accent! bg-accent-soft!' : ''}`}
+      className={`relative min-h-12! sm:min-h-14! w-full justify-start! overflow-hidden px-3! text-left ${current ? 'border-accent! bg-accent-soft!' : ''}`}
     >
-      <Kbd>{number}</Kbd>
-      <span className="min-w-0 flex-1 leading-tight break-words">
+      <span className="max-sm:hidden">
+        <Kbd>{number}</Kbd>
+      </span>
+      <span className="min-w-0 flex-1 leading-tight hyphens-auto">
         <span className={current ? 'font-semibold' : ''}>{text}</span>
       </span>
       {current && <Check aria-hidden size={18} strokeWidth={2.5} className="shrink-0 text-accent" />}

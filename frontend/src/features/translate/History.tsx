@@ -62,7 +62,7 @@ function HistorySign({ sign, onCorrect }: { sign: Sign; onCorrect: (signId: numb
   const notes = [
     sign.undone ? t.history.undone : null,
     was && sign.label !== null ? t.history.was(signText(sign.label)) : null,
-    sign.chosen === undefined ? t.correct.percent(percent(sign.confidence)) : null,
+    sign.chosen === undefined && !sign.undone ? t.correct.percent(percent(sign.confidence)) : null,
   ]
   return (
     <button

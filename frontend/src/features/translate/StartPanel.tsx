@@ -18,14 +18,12 @@ export function StartPanel({ onOpenFile, onPhoneHelp }: StartPanelProps) {
   return (
     <div className="flex min-h-80 flex-col justify-center gap-5 p-6 sm:p-8 lg:min-h-[23rem]">
       {starting ? <Progress onPhoneHelp={onPhoneHelp} /> : <Invitation />}
-      <div className="flex flex-col gap-3">
-        <div>
-          <Button variant={starting ? 'plain' : 'quiet'} onClick={onOpenFile} className="-ml-4">
-            <FileVideo aria-hidden size={20} />
-            {t.start.file}
-          </Button>
-          {!starting && <p className="text-sm text-muted">{t.start.fileHint}</p>}
-        </div>
+      <div>
+        <Button variant="quiet" onClick={onOpenFile} className="-ml-4">
+          <FileVideo aria-hidden size={20} />
+          {t.start.file}
+        </Button>
+        {!starting && <p className="text-sm text-muted">{t.start.fileHint}</p>}
       </div>
     </div>
   )
@@ -37,7 +35,9 @@ function Invitation() {
   return (
     <>
       <div>
-        <h1 className="text-2xl/tight font-semibold tracking-tight text-balance sm:text-3xl/tight">{t.start.title}</h1>
+        <p aria-hidden className="text-2xl/tight font-semibold tracking-tight text-balance sm:text-3xl/tight">
+          {t.start.title}
+        </p>
         <p className="mt-2 text-muted">{t.start.lead}</p>
       </div>
       <div className="flex flex-col items-start gap-3">
@@ -67,7 +67,7 @@ function Progress({ onPhoneHelp }: { onPhoneHelp: () => void }) {
   const help = failed?.problem ? t.problem[failed.problem] : null
   return (
     <>
-      <h2 className="text-xl font-semibold">{t.start.starting}</h2>
+      <h2 className="text-xl font-semibold">{failed ? t.start.stuck : t.start.starting}</h2>
       <StageList />
       {failed && help && (
         <Notice tone="danger" title={help.what}>

@@ -14,7 +14,7 @@ import { SignPicker } from './SignPicker'
 import { useCaptionActions } from './useCaptionActions'
 import { useShortcuts } from './useShortcuts'
 import { VideoCard } from './VideoCard'
-import { VideoControls } from './VideoControls'
+import { TrustLine, VideoControls } from './VideoControls'
 import { useI18n } from '@/i18n/I18n'
 
 export type TranslateDialog = 'shortcuts' | 'phone' | 'picker' | null
@@ -96,8 +96,8 @@ export function TranslateView({ dialog, setDialog, panels }: TranslateViewProps)
   )
   return (
     <>
-      <div className="grid gap-3 sm:gap-5 lg:grid-cols-[minmax(0,5fr)_minmax(0,7fr)]">
-        <div className="flex flex-col gap-3">
+      <div className="flex flex-col gap-3 sm:gap-5 lg:grid lg:min-h-[min(38rem,calc(100dvh-11rem))] lg:grid-cols-[minmax(0,5fr)_minmax(0,7fr)]">
+        <div className="flex flex-col gap-3 max-lg:contents">
           <VideoCard
             onOpenFile={browse}
             onPhoneHelp={() => {
@@ -105,6 +105,7 @@ export function TranslateView({ dialog, setDialog, panels }: TranslateViewProps)
             }}
           />
           <VideoControls />
+          <TrustLine />
         </div>
         <div className="flex flex-col gap-3 sm:gap-5">
           <div className="flex flex-1 flex-col rounded-2xl bg-surface p-2 shadow-card">

@@ -24,10 +24,18 @@ export function VideoCard({ onOpenFile, onPhoneHelp }: { onOpenFile: () => void;
     controller.setSkeletonVisible(skeleton)
   }, [controller, skeleton])
 
-  const readAspect = () => {
-    const size = video.current
-    if (size && size.videoWidth > 0) setAspect(size.videoWidth / size.videoHeight)
-  }
+  // The overlay takes the size of each source's frames, camera and file alike, and tells so by its attributes.
+  useEffect(() => {
+    const canvas = overlay.current
+    if (!canvas) return
+    const observer = new MutationObserver(() => {
+      if (canvas.height > 0) setAspect(canvas.width / canvas.height)
+    })
+    observer.observe(canvas, { attributes: true, attributeFilter: ['width', 'height'] })
+    return () => {
+      observer.disconnect()
+    }
+  }, [])
 
   // Only the camera is shown as in a mirror: a file looks as it was recorded.
   const mirror = source === 'camera' ? '-scale-x-100' : ''
@@ -37,10 +45,10 @@ export function VideoCard({ onOpenFile, onPhoneHelp }: { onOpenFile: () => void;
       className={`relative isolate overflow-hidden rounded-2xl shadow-card ${preparing ? 'bg-surface' : 'bg-stage'}`}
     >
       <div
-        className={preparing ? 'invisible absolute inset-0 -z-10' : 'relative mx-auto max-h-[46dvh] lg:max-h-[58dvh]'}
+        className={preparing ? 'invisible absolute inset-0 -z-10' : 'relative mx-auto max-h-[33dvh] lg:max-h-[58dvh]'}
         style={preparing ? undefined : { aspectRatio: aspect }}
       >
-        <video ref={video} muted playsInline className={media} onLoadedMetadata={readAspect} onResize={readAspect} />
+        <video ref={video} muted playsInline className={media} />
         <canvas ref={overlay} aria-hidden className={media} />
       </div>
       {preparing ? (

@@ -5,7 +5,7 @@ import { usePreferences } from '@/preferences/preferences'
 import { useController, useTranslate } from './ControllerContext'
 import { Measurements } from './Measurements'
 
-/** Under the preview: which camera, the skeleton, off; then what is measured and the privacy sentence. */
+/** Under the preview: which camera, the skeleton, off. */
 export function VideoControls() {
   const { t } = useI18n()
   const controller = useController()
@@ -15,32 +15,41 @@ export function VideoControls() {
   if (source === 'none') return null
   const skeletonLabel = skeleton ? t.video.hideSkeleton : t.video.showSkeleton
   return (
-    <div className="flex flex-col gap-2">
-      <div className="flex items-center gap-2">
-        {source === 'camera' ? <CameraSelect /> : <FileProgress />}
-        <IconButton
-          label={skeletonLabel}
-          variant="plain"
-          aria-pressed={skeleton}
-          className={skeleton ? 'bg-accent-soft text-accent' : ''}
-          onClick={() => {
-            setPreferences({ skeleton: !skeleton })
-          }}
-        >
-          <PersonStanding aria-hidden size={22} />
-        </IconButton>
-        <Button
-          onClick={() => {
-            controller.stop()
-          }}
-        >
-          {source === 'camera' ? <VideoOff aria-hidden size={20} /> : <X aria-hidden size={20} />}
-          <span aria-hidden className="sm:hidden">
-            {source === 'camera' ? t.video.stopShort : t.video.stopFile}
-          </span>
-          <span className="max-sm:sr-only">{source === 'camera' ? t.video.stop : t.video.stopFile}</span>
-        </Button>
-      </div>
+    <div className="flex items-center gap-2">
+      {source === 'camera' ? <CameraSelect /> : <FileProgress />}
+      <IconButton
+        label={skeletonLabel}
+        variant="plain"
+        aria-pressed={skeleton}
+        className={skeleton ? 'bg-accent-soft text-accent' : ''}
+        onClick={() => {
+          setPreferences({ skeleton: !skeleton })
+        }}
+      >
+        <PersonStanding aria-hidden size={22} />
+      </IconButton>
+      <Button
+        onClick={() => {
+          controller.stop()
+        }}
+      >
+        {source === 'camera' ? <VideoOff aria-hidden size={20} /> : <X aria-hidden size={20} />}
+        <span aria-hidden className="sm:hidden">
+          {source === 'camera' ? t.video.stopShort : t.video.stopFile}
+        </span>
+        <span className="max-sm:sr-only">{source === 'camera' ? t.video.stop : t.video.stopFile}</span>
+      </Button>
+    </div>
+  )
+}
+
+/** What is measured, and the promise about the video; on a phone it comes after the captions, which need the room. */
+export function TrustLine() {
+  const { t } = useI18n()
+  const source = useTranslate((state) => state.source)
+  if (source === 'none') return null
+  return (
+    <div className="flex flex-col gap-1 max-lg:order-last">
       <Measurements />
       <p className="flex items-start gap-2 text-sm text-muted" title={t.privacy.more}>
         <LockKeyhole aria-hidden size={16} className="mt-0.5 shrink-0 text-accent" />

@@ -74,6 +74,8 @@ export interface TranslateState {
   retryAfterS: number | null
   modelVersion: string | null
   vocabularySize: number | null
+  /** Shows the server that clips given in this session are this person's, to list and delete them later. */
+  giverToken: string | null
   /** How much of the file has been translated, in [0, 1]; null without a file. */
   fileProgress: number | null
 }

@@ -2,12 +2,10 @@ import type { Stage, StageName, TranslateState } from './model'
 
 export const STAGE_NAMES: readonly StageName[] = ['camera', 'models', 'server']
 
-/** The stages that the present source needs: a file needs no camera, and a landmark clip no detection. */
+/** The stages that the present source needs: a file passes only those that it has begun; a landmark clip needs no detection. */
 export function neededStages(state: TranslateState): StageName[] {
   if (state.source !== 'file') return [...STAGE_NAMES]
-  return STAGE_NAMES.filter(
-    (name) => name !== 'camera' && (name === 'server' || state.stages[name].state !== 'pending'),
-  )
+  return STAGE_NAMES.filter((name) => name === 'server' || state.stages[name].state !== 'pending')
 }
 
 export function failedStage(state: TranslateState): Stage | undefined {

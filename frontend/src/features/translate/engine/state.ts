@@ -20,6 +20,7 @@ export const INITIAL_STATE: TranslateState = {
   retryAfterS: null,
   modelVersion: null,
   vocabularySize: null,
+  giverToken: null,
   fileProgress: null,
 }
 
@@ -61,7 +62,11 @@ function toSign(message: SignMessage, { idOffset }: Session): Sign {
 export function changes(state: TranslateState, message: ServerMessage, session: Session): Partial<TranslateState> {
   switch (message.type) {
     case 'ready':
-      return { modelVersion: message.model_version, vocabularySize: message.vocabulary_size }
+      return {
+        modelVersion: message.model_version,
+        vocabularySize: message.vocabulary_size,
+        giverToken: message.resume_token,
+      }
     case 'state':
       return message.state === 'IDLE' ? { signing: 'IDLE', partial: [] } : { signing: message.state }
     case 'partial':
