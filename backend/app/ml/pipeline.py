@@ -34,6 +34,8 @@ BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch"]
 NUM_ALTERNATIVES: Final = 5
 MAX_WINDOW_MS: Final = 60_000.0
 """A longer window is refused: one absurd capture time would otherwise ask for a grid that fills the memory."""
+MAX_COORDINATE: Final = 1e3
+"""In frame sizes; no detector places a body further out, and the squares of much larger values overflow."""
 MAX_BATCH: Final = 32
 """Windows in one call of the backend; more are run in turns."""
 
@@ -194,8 +196,9 @@ class SignFlowInferencePipeline:
         if duration_ms > MAX_WINDOW_MS:
             msg = f"the window lasts {duration_ms:.0f} ms (limit {MAX_WINDOW_MS:.0f}); cut it into signs first"
             raise InvalidLandmarksError(msg)
-        if np.isinf(window.landmarks).any():
-            msg = "landmarks hold infinite values; a missing point is NaN"
+        if (np.abs(window.landmarks) > MAX_COORDINATE).any():
+            furthest = np.nanmax(np.abs(window.landmarks))
+            msg = f"a point lies {furthest:.3g} frame sizes away (limit {MAX_COORDINATE:g}); a missing point is NaN"
             raise InvalidLandmarksError(msg)
         return extract_features(window, self._spec)
 
