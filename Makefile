@@ -35,11 +35,16 @@ run: $(BASE) $(PAGE) ## set up what is missing, then serve on http://127.0.0.1:8
 	@cd backend && exec $(PYTHON_BIN) -m app.main
 
 .PHONY: run-https
-run-https: $(BASE) $(PAGE) ## the same for phones in your network: https on every address, with a certificate made here
+run-https: $(BASE) $(PAGE) ## the same for phones in your network: https on port 8443, with a certificate and an operator token made here
 	@tools/require.sh openssl >/dev/null
-	@cd backend && $(PYTHON_BIN) -m scripts.make_certificate --output $(TLS_DIR)
-	@cd backend && SIGNFLOW_HOST=$${SIGNFLOW_HOST:-0.0.0.0} SIGNFLOW_PORT=$${SIGNFLOW_PORT:-8443} \
-		SIGNFLOW_TLS__CERTIFICATE=$(TLS_DIR)/certificate.pem SIGNFLOW_TLS__KEY=$(TLS_DIR)/key.pem exec $(PYTHON_BIN) -m app.main
+	@cd backend && export SIGNFLOW_HOST=$${SIGNFLOW_HOST:-0.0.0.0} SIGNFLOW_PORT=$${SIGNFLOW_PORT:-8443} && \
+		export SIGNFLOW_TLS__CERTIFICATE=$(TLS_DIR)/certificate.pem SIGNFLOW_TLS__KEY=$(TLS_DIR)/key.pem && \
+		if [ -z "$$SIGNFLOW_OPERATOR_TOKEN" ] && ! grep -qs '^SIGNFLOW_OPERATOR_TOKEN=.' ../.env .env; then \
+			export SIGNFLOW_OPERATOR_TOKEN=$$(openssl rand -hex 24); \
+			echo "Operator token of this run (set SIGNFLOW_OPERATOR_TOKEN to keep one): $$SIGNFLOW_OPERATOR_TOKEN"; \
+		fi && \
+		$(PYTHON_BIN) -m scripts.make_certificate --output $(TLS_DIR) --port $$SIGNFLOW_PORT && \
+		exec $(PYTHON_BIN) -m app.main
 
 .PHONY: lab
 lab: $(LAB) ## add what training and video extraction need (PyTorch, ONNX, MediaPipe)

@@ -45,19 +45,13 @@ def is_still_good(openssl: str, certificate: Path, names: list[str]) -> bool:
     return lasts.returncode == 0 and set(names) <= covered
 
 
-def main(
-    output: Annotated[Path, typer.Option(help="Folder for certificate.pem and key.pem.")] = Path("data/secrets/tls"),
-) -> None:
-    """Make the certificate, or keep the one that is there and still good."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        typer.echo(
-            "openssl is missing; install it: sudo apt-get install openssl (macOS: brew install openssl)", err=True
-        )
-        raise typer.Exit(1)
-    certificate, key, names = output / "certificate.pem", output / "key.pem", local_names()
-    if is_still_good(openssl, certificate, names) and key.is_file():
-        return
+def make_certificate(openssl: str, certificate: Path, key: Path, names: list[str]) -> None:
+    """Write a new key, readable by this user only, and its certificate for `names`.
+
+    Raises:
+        typer.Exit: openssl refused; its words are printed.
+    """
+    output = certificate.parent
     output.mkdir(parents=True, exist_ok=True, mode=0o700)
     config = output / "openssl.cnf"
     config.write_text(
@@ -66,22 +60,11 @@ def main(
         "[extensions]\nbasicConstraints = critical, CA:FALSE\nextendedKeyUsage = serverAuth\n"
         f"keyUsage = critical, digitalSignature\nsubjectAltName = {', '.join(names)}\n"
     )
-    command = [openssl, "req", "-x509", "-sha256", "-nodes", "-newkey", "ec"]
-    command += [
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-days",
-        str(VALID_DAYS),
-        "-config",
-        str(config),
-        "-keyout",
-        str(key),
-        "-out",
-        str(certificate),
-    ]
+    new_key = "req -x509 -sha256 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1".split()
+    files = ["-config", str(config), "-keyout", str(key), "-out", str(certificate)]
     old_mask = os.umask(0o077)
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run([openssl, *new_key, "-days", str(VALID_DAYS), *files], capture_output=True, text=True)
     finally:
         os.umask(old_mask)
         config.unlink()
@@ -89,6 +72,23 @@ def main(
         typer.echo(f"openssl could not make a certificate in {output}: {done.stderr.strip()}", err=True)
         raise typer.Exit(1)
     typer.echo(f"Made {certificate} for {', '.join(names)}", err=True)
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder for certificate.pem and key.pem.")] = Path("data/secrets/tls"),
+    port: Annotated[int, typer.Option(help="Port of the address that is printed for phones.")] = 8443,
+) -> None:
+    """Make the certificate, or keep the one that is there and still good; print the address for phones."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        typer.echo(
+            "openssl is missing; install it: sudo apt-get install openssl (macOS: brew install openssl)", err=True
+        )
+        raise typer.Exit(1)
+    certificate, key, names = output / "certificate.pem", output / "key.pem", local_names()
+    if not (is_still_good(openssl, certificate, names) and key.is_file()):
+        make_certificate(openssl, certificate, key, names)
+    typer.echo(f"On a phone in this network, open: https://{names[-1].split(':')[1]}:{port}/")
 
 
 if __name__ == "__main__":
