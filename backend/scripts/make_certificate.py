@@ -60,7 +60,7 @@ def make_certificate(openssl: str, certificate: Path, key: Path, names: list[str
         "[extensions]\nbasicConstraints = critical, CA:FALSE\nextendedKeyUsage = serverAuth\n"
         f"keyUsage = critical, digitalSignature\nsubjectAltName = {', '.join(names)}\n"
     )
-    new_key = "req -x509 -sha256 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1".split()
+    new_key = ["req", "-x509", "-sha256", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     files = ["-config", str(config), "-keyout", str(key), "-out", str(certificate)]
     old_mask = os.umask(0o077)
     try:
