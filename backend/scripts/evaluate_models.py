@@ -13,6 +13,7 @@ from typing import Annotated
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -44,7 +45,7 @@ def main(
         clips = load_dataset(data)
         reports = {path: _score(path, clips, console, include_suspect=include_suspect) for path in paths}
     except MlError as error:
-        console.print("[red]error:[/red]", str(error), highlight=False, markup=False, soft_wrap=True)
+        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
     if predictions is not None:
         _write_predictions(predictions, reports)
@@ -71,6 +72,7 @@ def _score(path: Path, clips: list[Clip], console: Console, *, include_suspect: 
 
 
 def _write_predictions(path: Path, reports: dict[Path, ModelReport]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
@@ -106,7 +108,9 @@ def _print_report(console: Console, path: Path, report: ModelReport) -> None:
         ("other movement refused", calibration.other_refused and calibration.other_refused.refused),
         ("calibration error", calibration.ece),
     )
-    console.print(" · ".join(f"{name} {value:.1%}" for name, value in facts if value is not None), highlight=False)
+    for name, value in facts:
+        if value is not None:
+            console.print(f"{name} {value:.1%}")
 
 
 if __name__ == "__main__":

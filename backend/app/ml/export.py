@@ -18,6 +18,7 @@ import torch
 import typer
 from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
 from rich.console import Console
+from rich.markup import escape
 
 from app.ml.artifacts import check_feature_spec, write_onnx_artifact
 from app.ml.errors import ExportError, MlError
@@ -163,7 +164,7 @@ def main(
     try:
         report = export_to_onnx(model_path, output, int8=int8)
     except MlError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
+        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
     typer.echo(
         f"{report.path}: opset {report.opset}, {report.path.stat().st_size / 1e6:.2f} MB, "
