@@ -1,24 +1,31 @@
 """Cuts a live stream of frames into signs: the state machine IDLE -> RECORDING -> INFERRING.
 
-Pure and deterministic: it takes frames and predictions, holds no clock, and times everything on the frames' capture
-times, so a
-recording replayed gives the same events as the live run. When a step asks for a prediction (`Step.request`), the
-caller answers with
-`resolve` before it hands in the next frame.
+A fast gate (are hands in view, do they move) decides whether the recogniser is asked at all; the recogniser's own
+per-frame
+"is signing" curve decides where a sign begins and ends; a last question about just that stretch names it.
 
-    IDLE       nobody signs; frames only fill the pre-roll
-    RECORDING  hands are active; partial answers are asked for
+Pure and deterministic: it takes frames and predictions, holds no clock, and times everything on the frames' capture
+times, so a recording replayed gives the same events as the live run. When a step asks for a prediction
+(`Step.request`), the
+caller answers with `resolve` before it hands in the next frame.
+
+    IDLE       nobody signs
+    RECORDING  a sign is being made; partial answers come with every question
     INFERRING  the sign has ended and its final answer is awaited
 """
 
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 
-from app.ml.landmarks.layout import LEFT_HAND, RIGHT_HAND
-from app.ml.types import Alternative, FloatArray, LandmarkWindow, Prediction
+from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, LEFT_WRIST, RIGHT_HAND, RIGHT_SHOULDER, RIGHT_WRIST
+from app.ml.types import Alternative, BoolArray, FloatArray, LandmarkWindow, Prediction, TimesArray
+
+_HAND_STARTS: Final = (LEFT_HAND.start, RIGHT_HAND.start)
+_WRISTS: Final = (LEFT_WRIST, RIGHT_WRIST)
 
 
 class SegmenterState(StrEnum):
@@ -31,14 +38,39 @@ class SegmenterState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmenterConfig:
-    """Limits of the state machine; times in milliseconds of capture time, speeds in shoulder widths per second."""
+    """Limits of the state machine; times in milliseconds of capture time.
 
-    pre_roll_ms: float = 200.0
-    min_sign_ms: float = 250.0
-    max_sign_ms: float = 3000.0
-    hands_gone_ms: float = 250.0
+    Attributes:
+        ask_interval_ms: the recogniser is asked at most this often while hands are active.
+        look_back_ms: how much of the past is asked about while no sign has begun.
+        pre_roll_ms: how much before a sign's first frame is asked about, so that the recogniser sees it begin.
+        margin_ms: what the final question adds at both ends of the sign.
+        signing_on: probability of "is signing" that begins a sign.
+        signing_off: probability under which a sign may end.
+        quiet_ms: how long it must stay under `signing_off` for the sign to end; shorter dips belong to the sign.
+        min_sign_ms: shorter stretches are not reported.
+        max_sign_ms: a longer sign is cut; a pose that is held on beyond is reported once.
+        hands_gone_ms: hands out of view for this long end a sign and close the gate.
+        still_ms: hands at rest for this long close the gate until they move again.
+        still_speed: wrist speed that counts as rest, in shoulder widths per second.
+        unsure_confidence: under it, a stretch that the model does not accept is ordinary movement and not reported at
+            all;
+            above, it is reported as "not sure".
+    """
+
     ask_interval_ms: float = 200.0
-    partial_interval_ms: float = 200.0
+    look_back_ms: float = 1600.0
+    pre_roll_ms: float = 300.0
+    margin_ms: float = 100.0
+    signing_on: float = 0.6
+    signing_off: float = 0.4
+    quiet_ms: float = 160.0
+    min_sign_ms: float = 250.0
+    max_sign_ms: float = 4000.0
+    hands_gone_ms: float = 250.0
+    still_ms: float = 1200.0
+    still_speed: float = 0.25
+    unsure_confidence: float = 0.35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +121,16 @@ class Step:
     request: LandmarkWindow | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What was asked: where signs are (`span` None), or what the sign in `span` is."""
+
+    window: LandmarkWindow
+    span: tuple[float, float] | None = None
+    is_cut: bool = False
+    is_last: bool = False
+
+
 class Segmenter:
     """The state machine of one stream. `width` and `height` are the stream's frame size in pixels."""
 
@@ -96,13 +138,17 @@ class Segmenter:
         self._config = config
         self._width = width
         self._height = height
+        self._keep_ms = config.max_sign_ms + config.pre_roll_ms + config.look_back_ms
         self._frames: deque[Frame] = deque()
         self._state = SegmenterState.IDLE
-        self._start_ms = 0.0
+        self._question: _Question | None = None
+        self._start_ms: float | None = None
+        self._done_ms = -np.inf
+        self._held_label: str | None = None
         self._last_hands_ms = -np.inf
-        self._next_ask_ms = 0.0
-        self._asked: LandmarkWindow | None = None
-        self._final = False
+        self._last_moved_ms = -np.inf
+        self._next_ask_ms = -np.inf
+        self._wrists: tuple[float, ...] | None = None
 
     @property
     def state(self) -> SegmenterState:
@@ -115,29 +161,21 @@ class Segmenter:
         Raises:
             ValueError: the previous step's request has not been resolved.
         """
-        if self._asked is not None:
+        if self._question is not None:
             msg = "the last step's request is unanswered; call resolve first"
             raise ValueError(msg)
-        self._frames.append(frame)
-        has_hands = bool(np.isfinite(frame.landmarks[(LEFT_HAND.start, RIGHT_HAND.start), 0]).any())
-        if has_hands:
-            self._last_hands_ms = frame.time_ms
-        if self._state is SegmenterState.IDLE:
-            while self._frames[0].time_ms < frame.time_ms - self._config.pre_roll_ms:
-                self._frames.popleft()
-            if not has_hands:
-                return Step()
-            self._start_ms = frame.time_ms
-            self._next_ask_ms = frame.time_ms + self._config.ask_interval_ms
-            return Step(events=(self._enter(SegmenterState.RECORDING, frame.time_ms),))
-        gone = frame.time_ms - self._last_hands_ms >= self._config.hands_gone_ms
-        if gone or frame.time_ms - self._start_ms >= self._config.max_sign_ms:
-            return self._close(frame.time_ms)
-        if frame.time_ms >= self._next_ask_ms:
-            self._next_ask_ms = frame.time_ms + self._config.ask_interval_ms
-            self._asked = self._window()
-            return Step(request=self._asked)
-        return Step()
+        self._take(frame)
+        now = frame.time_ms
+        if self._start_ms is None and not self._is_active(now):
+            return Step()
+        hands_gone = now - self._last_hands_ms >= self._config.hands_gone_ms
+        if self._start_ms is not None and (hands_gone or now - self._start_ms >= self._config.max_sign_ms):
+            end_ms = self._last_hands_ms if hands_gone else now
+            return self._ask_what(self._start_ms, end_ms, at_ms=now, is_cut=not hands_gone)
+        if now < self._next_ask_ms:
+            return Step()
+        self._next_ask_ms = now + self._config.ask_interval_ms
+        return self._ask_where(is_last=False)
 
     def resolve(self, prediction: Prediction) -> Step:
         """Take the answer to the last step's request; it takes effect at that window's last capture time.
@@ -145,48 +183,141 @@ class Segmenter:
         Raises:
             ValueError: nothing was requested.
         """
-        if self._asked is None:
+        if self._question is None:
             msg = "no request is waiting for a prediction"
             raise ValueError(msg)
-        window, self._asked = self._asked, None
-        at_ms = float(window.times_ms[-1])
-        if not self._final:
-            return Step(events=(PartialSign(alternatives=prediction.alternatives, at_ms=at_ms),))
-        self._final = False
-        self._frames.clear()
+        question, self._question = self._question, None
+        if question.span is None:
+            return self._resolve_where(question, prediction)
+        return self._resolve_what(question, question.span, prediction)
+
+    def finish(self) -> Step:
+        """The stream ends: finish a sign in progress. May return a request; resolve it as usual."""
+        if self._question is not None or not self._frames:
+            return Step()
+        if self._frames[-1].time_ms - self._last_hands_ms > self._config.look_back_ms or self._done():
+            return Step()
+        return self._ask_where(is_last=True)
+
+    def _done(self) -> bool:
+        return self._frames[-1].time_ms - self._done_ms < self._config.min_sign_ms
+
+    def _take(self, frame: Frame) -> None:
+        """Keep the frame and note whether hands are in view and move."""
+        frames, now = self._frames, frame.time_ms
+        points = frame.landmarks
+        has_hands = any(points[start, 0] == points[start, 0] for start in _HAND_STARTS)  # NaN differs from itself
+        if has_hands:
+            self._last_hands_ms = now
+        wrists = tuple(float(points[wrist, axis]) for wrist in _WRISTS for axis in (0, 1))
+        if self._wrists is not None and frames:
+            width = abs(float(points[LEFT_SHOULDER, 0] - points[RIGHT_SHOULDER, 0]))
+            moved = max((abs(a - b) for a, b in zip(wrists, self._wrists, strict=True) if a == a and b == b), default=0)
+            limit = self._config.still_speed * max(width, 0.05) * (now - frames[-1].time_ms) / 1000.0
+            if moved > limit or not has_hands:
+                self._last_moved_ms = now
+        self._wrists = wrists
+        frames.append(frame)
+        while frames[0].time_ms < now - self._keep_ms:
+            frames.popleft()
+
+    def _is_active(self, now: float) -> bool:
+        """Whether the gate is open: hands in view a moment ago, and not at rest for long."""
+        config = self._config
+        in_view = now - self._last_hands_ms < config.hands_gone_ms
+        return in_view and now - self._last_moved_ms < config.still_ms
+
+    def _ask_where(self, *, is_last: bool) -> Step:
+        if self._start_ms is None:
+            first = max(self._frames[-1].time_ms - self._config.look_back_ms, self._done_ms)
+        else:
+            first = max(self._start_ms - self._config.pre_roll_ms, self._done_ms)
+        window = self._window(first, np.inf)
+        self._question = _Question(window=window, is_last=is_last)
+        return Step(request=window)
+
+    def _ask_what(self, start_ms: float, end_ms: float, *, at_ms: float, is_cut: bool) -> Step:
+        """Close a sign: ask what the stretch is, or forget it when it is too short."""
+        if end_ms - start_ms < self._config.min_sign_ms:
+            self._start_ms, self._done_ms = None, end_ms
+            return Step(events=self._enter(SegmenterState.IDLE, at_ms))
+        margin = self._config.margin_ms
+        window = self._window(max(start_ms - margin, self._done_ms), end_ms + margin)
+        self._question = _Question(window=window, span=(start_ms, end_ms), is_cut=is_cut)
+        return Step(events=self._enter(SegmenterState.INFERRING, at_ms), request=window)
+
+    def _resolve_where(self, question: _Question, prediction: Prediction) -> Step:
+        times_ms = question.window.times_ms
+        now = float(times_ms[-1])
+        signing = prediction.signing if prediction.signing.size else _hands_in_view(question.window)
+        span = self._find_sign(signing, times_ms)
+        if span is None:
+            self._start_ms = None
+            return Step(events=self._enter(SegmenterState.IDLE, now))
+        start_ms, end_ms = span
+        if self._start_ms is None:
+            self._start_ms = start_ms
+        if question.is_last or now - end_ms >= self._config.quiet_ms:
+            return self._ask_what(self._start_ms, end_ms, at_ms=now, is_cut=False)
+        entered = self._enter(SegmenterState.RECORDING, now)
+        return Step(events=(*entered, PartialSign(alternatives=prediction.alternatives, at_ms=now)))
+
+    def _find_sign(self, signing: FloatArray, times_ms: TimesArray) -> tuple[float, float] | None:
+        """First stretch of signing in a window: its first and last time over `signing_off`, dips under `quiet_ms`
+        bridged."""
+        over = np.flatnonzero(signing >= self._config.signing_off)
+        while over.size:
+            gaps = np.flatnonzero(np.diff(times_ms[over]) > self._config.quiet_ms)
+            run, rest = (over, over[:0]) if gaps.size == 0 else (over[: gaps[0] + 1], over[gaps[0] + 1 :])
+            start_ms, end_ms = float(times_ms[run[0]]), float(times_ms[run[-1]])
+            is_open = rest.size == 0 and times_ms[-1] - end_ms < self._config.quiet_ms
+            long_enough = is_open or end_ms - start_ms >= self._config.min_sign_ms
+            if long_enough and signing[run].max() >= self._config.signing_on:
+                return start_ms, end_ms
+            over = rest
+        return None
+
+    def _resolve_what(self, question: _Question, span: tuple[float, float], prediction: Prediction) -> Step:
+        start_ms, end_ms = span
+        continues = start_ms <= self._done_ms and prediction.label is not None and prediction.label == self._held_label
+        self._start_ms = end_ms if question.is_cut else None
+        self._done_ms = end_ms
+        self._held_label = prediction.label if question.is_cut else None
+        entered = self._enter(
+            SegmenterState.RECORDING if question.is_cut else SegmenterState.IDLE, float(self._frames[-1].time_ms)
+        )
+        is_movement = prediction.label is None and prediction.confidence < self._config.unsure_confidence
+        if is_movement or continues:
+            return Step(events=entered)
         sign = SignRecognised(
             label=prediction.label,
             confidence=prediction.confidence,
             alternatives=prediction.alternatives,
-            start_ms=self._start_ms,
-            end_ms=self._last_hands_ms,
+            start_ms=start_ms,
+            end_ms=end_ms,
             model_version=prediction.model_version,
-            window=window,
+            window=question.window,
         )
-        return Step(events=(sign, self._enter(SegmenterState.IDLE, at_ms)))
+        return Step(events=(sign, *entered))
 
-    def finish(self) -> Step:
-        """The stream ends: finish a sign in progress. May return a request; resolve it as usual."""
-        if self._state is not SegmenterState.RECORDING or not self._frames:
-            return Step()
-        return self._close(self._frames[-1].time_ms)
-
-    def _close(self, at_ms: float) -> Step:
-        if self._last_hands_ms - self._start_ms < self._config.min_sign_ms:
-            self._frames.clear()
-            return Step(events=(self._enter(SegmenterState.IDLE, at_ms),))
-        self._final = True
-        self._asked = self._window()
-        return Step(events=(self._enter(SegmenterState.INFERRING, at_ms),), request=self._asked)
-
-    def _enter(self, state: SegmenterState, at_ms: float) -> StateChanged:
+    def _enter(self, state: SegmenterState, at_ms: float) -> tuple[SegmenterEvent, ...]:
+        if state is self._state:
+            return ()
         self._state = state
-        return StateChanged(state=state, at_ms=at_ms)
+        return (StateChanged(state=state, at_ms=at_ms),)
 
-    def _window(self) -> LandmarkWindow:
+    def _window(self, first_ms: float, last_ms: float) -> LandmarkWindow:
+        """Frames after `first_ms` up to `last_ms`; at least the newest."""
+        chosen = [frame for frame in self._frames if first_ms < frame.time_ms <= last_ms] or [self._frames[-1]]
         return LandmarkWindow(
-            landmarks=np.stack([frame.landmarks for frame in self._frames]),
-            times_ms=np.array([frame.time_ms for frame in self._frames]),
+            landmarks=np.stack([frame.landmarks for frame in chosen]),
+            times_ms=np.array([frame.time_ms for frame in chosen]),
             width=self._width,
             height=self._height,
         )
+
+
+def _hands_in_view(window: LandmarkWindow) -> FloatArray:
+    """Stands in for the signing curve of a model that has none."""
+    present: BoolArray = ~np.isnan(window.landmarks[:, _HAND_STARTS, 0]).all(axis=1)
+    return present.astype(np.float32)
