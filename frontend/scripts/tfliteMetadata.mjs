@@ -5,7 +5,7 @@
  * metadata list) can be put in front of the unchanged old file and point into it: no weight is touched or copied.
  * Field numbers are those of TensorFlow's schema.fbs and of TFLite Support's metadata_schema.fbs.
  */
-import { Builder, ByteBuffer } from 'flatbuffers'
+import { Builder } from 'flatbuffers'
 
 const METADATA_NAME = 'TFLITE_METADATA'
 const MODEL_FIELDS = 8
@@ -24,30 +24,39 @@ const RGB = 1
 /** Tensor data is aligned to 16 bytes inside the file, so the new head's length must be a multiple of that. */
 const ALIGNMENT = 16
 
-const vtableSlot = (field) => 4 + 2 * field
+/** Where the field of a table lies, or null when it is absent. */
+function fieldAt(view, table, field) {
+  const vtable = table - view.getInt32(table, true)
+  const slot = 4 + 2 * field
+  const offset = slot < view.getUint16(vtable, true) ? view.getUint16(vtable + slot, true) : 0
+  return offset === 0 ? null : table + offset
+}
 
-/** Position of a table's offset field's target, or null when the field is absent. */
-function target(bytes, table, field) {
-  const offset = bytes.__offset(table, vtableSlot(field))
-  return offset === 0 ? null : bytes.__indirect(table + offset)
+const follow = (view, position) => position + view.getUint32(position, true)
+
+/** What a table's field points to, or null when the field is absent. */
+function target(view, table, field) {
+  const position = fieldAt(view, table, field)
+  return position === null ? null : follow(view, position)
 }
 
 /** Positions of the tables in a vector of tables. */
-function tablesIn(bytes, vector) {
+function tablesIn(view, vector) {
   if (vector === null) return []
-  const count = bytes.readInt32(vector)
-  return Array.from({ length: count }, (_, index) => bytes.__indirect(vector + 4 + 4 * index))
+  return Array.from({ length: view.getUint32(vector, true) }, (_, index) => follow(view, vector + 4 + 4 * index))
 }
+
+const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** True when the model already says how its input is normalised. */
 export function hasMetadata(model) {
-  const bytes = new ByteBuffer(model)
-  const root = bytes.__indirect(0)
-  return tablesIn(bytes, target(bytes, root, MODEL.metadata)).some((entry) => {
-    const name = target(bytes, entry, 0)
+  const view = viewOf(model)
+  const root = follow(view, 0)
+  return tablesIn(view, target(view, root, MODEL.metadata)).some((entry) => {
+    const name = target(view, entry, 0)
     return (
       name !== null &&
-      Buffer.from(model.subarray(name + 4, name + 4 + bytes.readInt32(name))).toString() === METADATA_NAME
+      Buffer.from(model.subarray(name + 4, name + 4 + view.getUint32(name, true))).toString() === METADATA_NAME
     )
   })
 }
@@ -100,6 +109,9 @@ function describeImageInput({ mean, std }) {
   return builder.asUint8Array()
 }
 
+/** The builder counts offsets back from its end, where the old file begins: a position in that file is minus itself. */
+const inOldFile = (position) => -position
+
 /**
  * @param {Uint8Array} model the .tflite file
  * @param {{mean: number, std: number}} normalisation of the input image's values in 0..255
@@ -107,20 +119,18 @@ function describeImageInput({ mean, std }) {
  */
 export function withImageMetadata(model, normalisation) {
   if (hasMetadata(model)) return model
-  const bytes = new ByteBuffer(model)
-  const root = bytes.__indirect(0)
+  const view = viewOf(model)
+  const root = follow(view, 0)
   const builder = new Builder(4096)
   builder.prep(ALIGNMENT, 0)
 
-  // The builder counts offsets back from its end, where the old file begins: a position in that file is minus itself.
-  const inOldFile = (position) => -position
   const vectorOf = (offsets) => {
     builder.startVector(4, offsets.length, 4)
     for (const offset of offsets.toReversed()) builder.addOffset(offset)
     return builder.endVector()
   }
-  const oldBuffers = tablesIn(bytes, target(bytes, root, MODEL.buffers)).map(inOldFile)
-  const oldEntries = tablesIn(bytes, target(bytes, root, MODEL.metadata)).map(inOldFile)
+  const oldBuffers = tablesIn(view, target(view, root, MODEL.buffers)).map(inOldFile)
+  const oldEntries = tablesIn(view, target(view, root, MODEL.metadata)).map(inOldFile)
 
   const description = describeImageInput(normalisation)
   builder.startVector(1, description.length, ALIGNMENT)
@@ -147,12 +157,12 @@ export function withImageMetadata(model, normalisation) {
     MODEL.metadataBuffer,
     MODEL.signatures,
   ]) {
-    const position = target(bytes, root, field)
+    const position = target(view, root, field)
     if (position !== null) fields.set(field, inOldFile(position))
   }
-  const versionOffset = bytes.__offset(root, vtableSlot(0))
+  const version = fieldAt(view, root, 0)
   builder.startObject(MODEL_FIELDS)
-  builder.addFieldInt32(0, versionOffset === 0 ? 0 : bytes.readInt32(root + versionOffset), 0)
+  builder.addFieldInt32(0, version === null ? 0 : view.getUint32(version, true), 0)
   for (const [field, offset] of fields) builder.addFieldOffset(field, offset, 0)
   builder.finish(builder.endObject(), 'TFL3')
 

@@ -18,17 +18,27 @@ export type WebSocketLike = Pick<
 
 export type StreamSettings = Pick<Hello, 'width' | 'height' | 'mirrored' | 'pace' | 'locale'>
 
+export interface ConnectionDetail {
+  /** Set while a next attempt is scheduled. */
+  retryInS: number | null
+  /** Set when a connection failed or was lost. */
+  lost: { code: number; reason: string } | null
+}
+
 export interface SocketOptions {
   url: string
   onMessage(message: ServerMessage): void
-  /** `retryInS` is set while a next attempt is scheduled. */
-  onConnection(state: ConnectionState, detail: { retryInS: number | null; reason: string | null }): void
+  onConnection(state: ConnectionState, detail: ConnectionDetail): void
   createWebSocket?: (url: string, protocol: string) => WebSocketLike
   random?: () => number
 }
 
-/** Codes that say "this client does wrong": trying again would only do wrong again. */
-const FATAL_CODES = new Set([1002, 1003, 1007, 1008, 1009])
+/** Why the server closes for good: `CloseCode` in backend/app/api/ws_messages.py. */
+export const CLOSE_SUPERSEDED = 4003
+export const CLOSE_NO_MODEL = 4004
+const CLOSE_ABUSE = 4001
+/** Trying again would meet the same answer, or (superseded) take the session back from another tab. */
+const FATAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, CLOSE_ABUSE, CLOSE_SUPERSEDED, CLOSE_NO_MODEL])
 const FIRST_RETRY_S = 0.5
 const LAST_RETRY_S = 15
 /** Ten seconds at 30 frames a second: longer gaps are not worth catching up with. */
@@ -41,14 +51,27 @@ const PING_S = 10
 const NUM_WAITING_COMMANDS = 64
 const OPEN = 1
 
+interface Deferred {
+  promise: Promise<void>
+  resolve(): void
+}
+
+function deferred(): Deferred {
+  const parts: Partial<Deferred> = {}
+  const promise = new Promise<void>((resolve) => {
+    parts.resolve = resolve
+  })
+  return { resolve: () => parts.resolve?.(), promise }
+}
+
 export class SignFlowSocket {
   private socket: WebSocketLike | null = null
   private stream: StreamSettings | null = null
   private queue = new FrameQueue(LIVE_QUEUE_FRAMES)
   private commands: ClientMessage[] = []
-  private session: { resumeToken: string; lastSignId: number } | null = null
+  private session: { id: string; resumeToken: string; lastSignId: number } | null = null
   private isReady = false
-  private ending: { resolve: () => void; promise: Promise<void> } | null = null
+  private ending: Deferred | null = null
   private endSent = false
   private waiters: (() => void)[] = []
   private attempts = 0
@@ -84,6 +107,15 @@ export class SignFlowSocket {
     if (this.isReady) this.transmit(this.hello())
   }
 
+  /** Another language for captions: the session is resumed in it, since a second hello would reset the caption. */
+  setLocale(locale: string): void {
+    if (this.stream === null || this.stream.locale === locale) return
+    this.stream = { ...this.stream, locale }
+    if (!this.isReady) return
+    this.drop(1000)
+    this.connect('reconnecting')
+  }
+
   /** Hands over one frame; in `replay` wait for `writable` first, or the oldest frames may be lost. */
   sendFrame(frame: { timeMs: number; points: Float32Array }): void {
     this.queue.push((sequence) => encodeFrame({ ...frame, sequence }))
@@ -97,8 +129,9 @@ export class SignFlowSocket {
     }
   }
 
-  /** Sends a command, after the frames that were handed over before it; waits for a connection if there is none. */
+  /** Sends a command, after the frames that were handed over before it; waits for a lost connection to come back. */
   send(command: Extract<ClientMessage, { type: 'reset' | 'undo' | 'feedback' }>): void {
+    if (this.stream === null) return
     this.commands.push(command)
     if (this.commands.length > NUM_WAITING_COMMANDS) this.commands.shift()
     this.pump()
@@ -107,15 +140,8 @@ export class SignFlowSocket {
   /** Ends the stream: resolves when the server has answered everything before it, or the socket is closed. The session stays open. */
   finish(): Promise<void> {
     if (this.stream === null) return Promise.resolve()
-    if (this.ending === null) {
-      let resolve = (): void => undefined
-      const promise = new Promise<void>((done) => {
-        resolve = done
-      })
-      this.ending = { resolve, promise }
-      this.endSent = false
-      this.pump()
-    }
+    this.ending ??= deferred()
+    this.pump()
     return this.ending.promise
   }
 
@@ -182,8 +208,7 @@ export class SignFlowSocket {
       case 'ended':
         this.acknowledge(message.last_sequence)
         this.options.onMessage(message)
-        this.ending?.resolve()
-        this.ending = null
+        this.finished()
         return
       case 'busy':
         this.options.onMessage(message)
@@ -196,13 +221,14 @@ export class SignFlowSocket {
   }
 
   private ready(message: Ready): void {
-    const lastSignId = message.resumed ? (this.session?.lastSignId ?? 0) : 0
-    this.session = { resumeToken: message.resume_token, lastSignId }
+    // A second hello is answered by the same session; only a new one counts its signs from 1 again.
+    const lastSignId = message.session_id === this.session?.id ? this.session.lastSignId : 0
+    this.session = { id: message.session_id, resumeToken: message.resume_token, lastSignId }
     this.attempts = 0
     if (message.resumed) this.acknowledge(message.last_sequence)
     this.isReady = true
     this.options.onMessage(message)
-    this.enter('open')
+    if (this.current !== 'open') this.enter('open')
     this.pump()
   }
 
@@ -249,16 +275,16 @@ export class SignFlowSocket {
     if (FATAL_CODES.has(code)) {
       this.stream = null
       this.settle()
-      this.enter('closed', null, reason || `closed with code ${code}`)
+      this.enter('closed', null, { code, reason })
       return
     }
     const delayS = Math.min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** this.attempts) * (0.5 + this.random())
     this.attempts += 1
-    this.retryIn(delayS, this.session === null ? 'connecting' : 'reconnecting', reason || `closed with code ${code}`)
+    this.retryIn(delayS, this.session === null ? 'connecting' : 'reconnecting', { code, reason })
   }
 
-  private retryIn(delayS: number, state: ConnectionState, reason: string | null): void {
-    this.enter(state, delayS, reason)
+  private retryIn(delayS: number, state: ConnectionState, lost: ConnectionDetail['lost']): void {
+    this.enter(state, delayS, lost)
     this.retryTimer = setTimeout(() => this.retryNow(), delayS * 1000)
   }
 
@@ -278,9 +304,14 @@ export class SignFlowSocket {
     socket.close(code === 1000 ? 1000 : undefined)
   }
 
-  private settle(): void {
+  private finished(): void {
     this.ending?.resolve()
     this.ending = null
+    this.endSent = false
+  }
+
+  private settle(): void {
+    this.finished()
     this.wake()
   }
 
@@ -292,9 +323,9 @@ export class SignFlowSocket {
     this.socket?.send(JSON.stringify(message))
   }
 
-  private enter(state: ConnectionState, retryInS: number | null = null, reason: string | null = null): void {
+  private enter(state: ConnectionState, retryInS: number | null = null, lost: ConnectionDetail['lost'] = null): void {
     this.current = state
-    this.options.onConnection(state, { retryInS, reason })
+    this.options.onConnection(state, { retryInS, lost })
   }
 
   private random(): number {

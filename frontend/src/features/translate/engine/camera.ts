@@ -28,10 +28,9 @@ const SIZE: MediaTrackConstraints & { resizeMode: string } = {
  */
 export async function openCamera(devices: MediaDevices | undefined, cameraId: string | null): Promise<OpenCamera> {
   if (devices === undefined) {
-    throw new EngineError(
-      'insecure_origin',
-      'this page may not use the camera: it was not opened over HTTPS or on localhost',
-    )
+    throw window.isSecureContext
+      ? new EngineError('camera_missing', 'this browser gives pages no camera')
+      : new EngineError('insecure_origin', 'a page opened over plain HTTP may not use the camera')
   }
   try {
     const stream = await requestStream(devices, cameraId)

@@ -31,42 +31,40 @@ export function watchCamera(
   return copyPictures(detector, video, onFrame)
 }
 
+/** The capture time of the next picture of a playing video. */
+function nextPicture(video: HTMLVideoElement): Promise<number> {
+  return new Promise((resolve) => {
+    // Without requestVideoFrameCallback (older Firefox) the screen's own rhythm has to do.
+    if (typeof video.requestVideoFrameCallback === 'function') {
+      video.requestVideoFrameCallback((nowMs, metadata) => resolve(metadata.captureTime ?? nowMs))
+    } else requestAnimationFrame(resolve)
+  })
+}
+
 function copyPictures(
   detector: Detector,
   video: () => HTMLVideoElement | null,
   onFrame: (frame: DetectedFrame) => void,
 ): () => void {
-  let running = true
+  const stopped = new AbortController()
+  const { signal } = stopped
   let lastMs = -Infinity
 
-  const nextFrame = (element: HTMLVideoElement): Promise<number> =>
-    new Promise((resolve) => {
-      // Without requestVideoFrameCallback (older Firefox) the screen's own rhythm has to do.
-      if (typeof element.requestVideoFrameCallback === 'function') {
-        element.requestVideoFrameCallback((nowMs, metadata) => resolve(metadata.captureTime ?? nowMs))
-      } else requestAnimationFrame(resolve)
-    })
-
   const loop = async (): Promise<void> => {
-    while (running) {
+    while (!signal.aborted) {
       const element = video()
       if (element === null || element.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
         await new Promise(requestAnimationFrame)
         continue
       }
-      const timeMs = await nextFrame(element)
-      if (!running || timeMs <= lastMs) continue
+      const timeMs = await nextPicture(element)
+      if (signal.aborted || timeMs <= lastMs) continue
       lastMs = timeMs
-      const picture = await createImageBitmap(element)
-      const frame = await detector.detect(picture, timeMs)
-      if (running) onFrame(frame)
+      const frame = await detector.detect(await createImageBitmap(element), timeMs)
+      if (!signal.aborted) onFrame(frame)
     }
   }
-  // What the detector itself could not do, it has already reported.
-  loop().catch(() => {
-    running = false
-  })
-  return () => {
-    running = false
-  }
+  // What the detector could not do it has reported itself, and a source that was replaced has nothing left to say.
+  loop().catch(() => stopped.abort())
+  return () => stopped.abort()
 }

@@ -1,5 +1,5 @@
 /** The page's end of the detection worker: loads it once, feeds it one source at a time, and hands out what it finds. */
-import type { DetectedFrame, FromDetector, ToDetector } from './detectorMessages'
+import type { DetectedFrame, FromDetector, Loaded, ToDetector } from './detectorMessages'
 import { EngineError } from './problems'
 
 export type DetectorWorker = Pick<Worker, 'postMessage' | 'terminate' | 'onmessage' | 'onerror'>
@@ -14,9 +14,8 @@ export interface DetectorEvents {
 
 export class Detector {
   private worker: DetectorWorker | null = null
-  private loading: Promise<void> | null = null
-  private loaded = { resolve: (): void => undefined, reject: (_error: EngineError): void => undefined }
-  private isLoaded = false
+  private loading: Promise<Loaded> | null = null
+  private settle: { resolve: (loaded: Loaded) => void; reject: (error: EngineError) => void } | null = null
   private source = 0
   private pending: { resolve: (frame: DetectedFrame) => void; reject: (error: EngineError) => void } | null = null
 
@@ -30,11 +29,12 @@ export class Detector {
    *
    * @throws EngineError
    */
-  load(): Promise<void> {
+  load(): Promise<Loaded> {
     if (this.loading !== null) return this.loading
-    this.loading = new Promise<void>((resolve, reject) => {
-      this.loaded = { resolve, reject }
+    const loading = new Promise<Loaded>((resolve, reject) => {
+      this.settle = { resolve, reject }
     })
+    this.loading = loading
     try {
       const worker = this.createWorker()
       worker.onmessage = (event: MessageEvent<FromDetector>) => this.receive(event.data)
@@ -45,14 +45,19 @@ export class Detector {
     } catch (error) {
       this.fail(new EngineError('worker_failed', String(error), { cause: error }))
     }
-    return this.loading
+    return loading
   }
 
-  /** A new source begins; frames of the one before are not handed out any more. */
-  begin(): void {
+  /** Nothing that is still on its way from the present source is handed out any more. */
+  end(): void {
     this.source += 1
     this.pending?.reject(new EngineError('file_unreadable', 'another source took its place'))
     this.pending = null
+  }
+
+  /** A new source begins: the worker forgets where the person was. */
+  begin(): void {
+    this.end()
     this.send({ type: 'begin', source: this.source })
   }
 
@@ -72,16 +77,14 @@ export class Detector {
   dispose(): void {
     this.worker?.terminate()
     this.worker = null
-    this.loading = null
-    this.isLoaded = false
-    this.pending = null
+    this.loading = this.settle = this.pending = null
   }
 
   private receive(message: FromDetector): void {
     switch (message.type) {
       case 'loaded':
-        this.isLoaded = true
-        this.loaded.resolve()
+        this.settle?.resolve(message)
+        this.settle = null
         return
       case 'failed':
         this.fail(new EngineError(message.problem, message.detail))
@@ -100,12 +103,11 @@ export class Detector {
   }
 
   private fail(error: EngineError): void {
-    const [wasLoaded, pending] = [this.isLoaded, this.pending]
-    const { reject } = this.loaded
+    const { settle, pending } = this
     this.dispose()
-    reject(error)
     pending?.reject(error)
-    if (wasLoaded) this.events.onFailed(error)
+    if (settle === null) this.events.onFailed(error)
+    else settle.reject(error)
   }
 
   private send(message: ToDetector, transfer: Transferable[] = []): void {

@@ -65,12 +65,22 @@ async function create(delegate: 'CPU' | 'GPU'): Promise<HolisticLandmarker> {
 
 async function load(pageTimeOrigin: number): Promise<void> {
   clock = new CaptureClock(performance.timeOrigin - pageTimeOrigin)
-  const startMs = performance.now()
   const graphics = renderer()
-  const hasGpu = graphics !== null && !SOFTWARE_RENDERERS.test(graphics)
+  let gpuFailure: string | null = null
+  if (graphics !== null && !SOFTWARE_RENDERERS.test(graphics)) {
+    try {
+      landmarker = await create('GPU')
+      // Some drivers accept the models and fail at the first picture: better now than in the middle of a sign.
+      landmarker.detectForVideo(new OffscreenCanvas(64, 64), (graphTimeMs += 1))
+    } catch (error) {
+      gpuFailure = describe(error)
+      landmarker = null
+    }
+  }
   try {
-    landmarker = await create(hasGpu ? 'GPU' : 'CPU')
-    post({ type: 'loaded', delegate: hasGpu ? 'GPU' : 'CPU', loadMs: performance.now() - startMs })
+    const delegate = landmarker === null ? 'CPU' : 'GPU'
+    landmarker ??= await create('CPU')
+    post({ type: 'loaded', delegate, gpuFailure })
   } catch (error) {
     post({ type: 'failed', problem: graphics === null ? 'webgl_missing' : 'models_failed', detail: describe(error) })
   }

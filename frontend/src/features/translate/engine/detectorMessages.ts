@@ -23,8 +23,15 @@ export interface DetectedFrame {
   luminance: number | null
 }
 
+export interface Loaded {
+  type: 'loaded'
+  delegate: 'CPU' | 'GPU'
+  /** Why a graphics processor that is there is not used. */
+  gpuFailure: string | null
+}
+
 export type FromDetector =
-  | { type: 'loaded'; delegate: 'CPU' | 'GPU'; loadMs: number }
+  | Loaded
   | { type: 'failed'; problem: Problem; detail: string }
   /** The camera's stream came to its end. */
   | { type: 'finished'; source: number }

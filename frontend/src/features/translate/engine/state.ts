@@ -34,15 +34,23 @@ const MAX_SIGNS = 500
 export interface Session {
   /** Add to a server's sign id to get the page's. */
   idOffset: number
-  /** The caption of the sessions before. */
+  /** What was on the page before the server's caption began. */
   captionBefore: string
+  /** The last sign that the server's caption does not hold: undo ends there. */
+  lastSignBefore: number
 }
 
-export const FIRST_SESSION: Session = { idOffset: 0, captionBefore: '' }
+export const FIRST_SESSION: Session = { idOffset: 0, captionBefore: '', lastSignBefore: 0 }
 
 /** The session that follows: what is on the page stays. */
-export function nextSession(state: TranslateState): Session {
-  return { idOffset: state.signs.at(-1)?.id ?? 0, captionBefore: state.caption }
+export function nextSession({ signs, caption }: TranslateState): Session {
+  const lastId = signs.at(-1)?.id ?? 0
+  return { idOffset: lastId, captionBefore: caption, lastSignBefore: lastId }
+}
+
+/** The same session after a reset, in which the server forgets its caption but goes on counting; `caption` is what stays of it. */
+export function afterReset(session: Session, { signs }: TranslateState, caption: string): Session {
+  return { ...session, captionBefore: caption, lastSignBefore: signs.at(-1)?.id ?? session.lastSignBefore }
 }
 
 function toSign(message: SignMessage, { idOffset }: Session): Sign {
@@ -81,9 +89,9 @@ export function changes(state: TranslateState, message: ServerMessage, session: 
 }
 
 /** Marks the sign that the server takes back: the session's last one that shows. */
-export function withLastUndone(signs: Sign[], { idOffset }: Session): Sign[] {
+export function withLastUndone(signs: Sign[], { lastSignBefore }: Session): Sign[] {
   const index = signs.findLastIndex(
-    (sign) => sign.id > idOffset && !sign.undone && (sign.chosen ?? sign.label) !== null,
+    (sign) => sign.id > lastSignBefore && !sign.undone && (sign.chosen ?? sign.label) !== null,
   )
   return signs.map((sign, position) => (position === index ? { ...sign, undone: true } : sign))
 }
