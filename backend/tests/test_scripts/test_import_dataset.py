@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import numpy as np
+import orjson
+from typer.testing import CliRunner
+
+from app.ml.clips import load_dataset
+from scripts.import_dataset import app
+from tests.parametric_signer import make_person, perform_sign
+from tests.recordings_of_others import write_mp_data
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_folder_becomes_a_data_set_and_the_result_is_told(tmp_path: Path) -> None:
+    takes = [perform_sign(make_person(1), "sun", seed=seed) for seed in range(2)]
+    write_mp_data(tmp_path / "in", {"Sun": [*takes, takes[0]], "A": takes[:1]}, num_values=1662)
+    (tmp_path / "in" / "Sun" / "9").mkdir()
+    (tmp_path / "in" / "Sun" / "9" / "0.npy").write_bytes(b"broken")
+
+    code, out, errors = run(
+        tmp_path / "in", "-o", tmp_path / "new" / "out.npz", "--signer", "anna", "--frame-ms", 40, "--json"
+    )
+
+    told = orjson.loads(out)
+    assert code == 0
+    assert told["labels"] == {"letter_a": 1, "sun": 3}
+    assert told["conflicts"] == [["letter_a/A/0", "sun/Sun/0", "sun/Sun/2"]]
+    assert [Path(skipped["path"]).name for skipped in told["skipped"]] == ["9"]
+    assert "same recording, different labels" in errors
+    clips = load_dataset(tmp_path / "new" / "out.npz")
+    assert {clip.signer for clip in clips} == {"anna"}
+    np.testing.assert_allclose(np.diff(clips[0].times_ms), 40.0)
+
+
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.npz").write_text("no zip")
+    for source, message in (
+        (tmp_path / "absent", "no such file or folder"),
+        (tmp_path / "empty", "no known layout"),
+        (tmp_path / "bad.npz", "not a readable .npz"),
+    ):
+        code, out, errors = run(source, "-o", tmp_path / "out.npz")
+        assert (code, out) == (2, "")
+        assert message in errors
+        assert "Traceback" not in errors
+    assert run(tmp_path, "-o", tmp_path / "out.csv")[0] == 2
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_the_help_shows_a_command_to_paste() -> None:
+    code, out, _ = run("--help")
+
+    assert code == 0
+    assert "python -m scripts.import_dataset" in out
