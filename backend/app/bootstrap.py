@@ -1,0 +1,204 @@
+"""Puts the server together: the only reader of `Settings`, and the only place where implementations are chosen."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from app.api.application import create_app
+from app.api.connection import ConnectionLimits
+from app.api.deps import AppServices
+from app.api.hub import HubSettings, StreamHub
+from app.core.config import Settings
+from app.core.errors import ConfigurationError
+from app.core.metrics import ServerMetrics
+from app.core.tasks import TaskSet
+from app.db.database import Database
+from app.ml.errors import MlError
+from app.ml.pipeline import SignFlowInferencePipeline
+from app.ml.types import Predictor
+from app.repositories.feedback_clips import FeedbackClipRepository
+from app.repositories.model_versions import ModelVersionRepository
+from app.repositories.signs import SignRepository
+from app.services.captions import CaptionRules
+from app.services.feedback_service import FeedbackLimits, FeedbackService
+from app.services.model_service import ActiveModel, ModelService
+from app.services.operator_service import OperatorService
+from app.services.session_service import SessionLimits, SessionService
+from app.services.sign_catalog import SignCatalog
+from app.services.streams import Recogniser, SessionContext, SessionRules
+
+logger = logging.getLogger(__name__)
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to listen to the world without credentials.
+
+    Raises:
+        ConfigurationError: the address can be reached from other machines and no operator token is set.
+    """
+    if not settings.is_loopback and settings.operator_token is None:
+        msg = (
+            f"SIGNFLOW_HOST={settings.host} can be reached from other machines: set SIGNFLOW_OPERATOR_TOKEN (at least "
+            "16 characters) first, or listen on 127.0.0.1"
+        )
+        raise ConfigurationError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedRecogniser:
+    """A predictor that is ready to answer, what is known of its model, and how to let go of it."""
+
+    predictor: Predictor
+    active: ActiveModel
+    close: Callable[[], None]
+
+
+Loader = Callable[[Settings], LoadedRecogniser]
+"""Loads the recogniser, in a thread of its own. Raises MlError with the reason when it cannot."""
+
+
+def load_recogniser(settings: Settings) -> LoadedRecogniser:
+    """Load the model that the settings choose.
+
+    Raises:
+        MlError: there is no model, or it cannot be used.
+    """
+    pipeline = SignFlowInferencePipeline.load(
+        settings.model_dir, backend=settings.inference.backend, num_threads=settings.inference.num_threads
+    )
+    info = pipeline.backend_info
+    active = ActiveModel(
+        manifest=pipeline.manifest,
+        backend=info.name,
+        file_name=info.path.name,
+        sha256=info.sha256,
+        fallback_reason=info.fallback_reason,
+    )
+    return LoadedRecogniser(predictor=pipeline, active=active, close=pipeline.close)
+
+
+def build_app(settings: Settings, *, operator: OperatorService, loader: Loader = load_recogniser) -> FastAPI:
+    """Make the application; model and database are opened when it starts.
+
+    Without a usable model the server starts all the same, and says why on `/ready` and to every client.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        catalog = SignCatalog.load(settings.signs_dir)
+        database = Database(settings.resolved_database_url)
+        tasks = TaskSet("server")
+        loaded, reason = await asyncio.to_thread(_try_loading, loader, settings)
+        try:
+            await database.migrate()
+            await SignRepository(database.sessions).replace_all(catalog.signs)
+            services = _make_services(settings, database, catalog, tasks, operator, loaded, reason)
+            await services.models.record()
+            app.state.services = services
+            services.hub.start()
+            yield
+        finally:
+            await tasks.close()
+            await database.close()
+            if loaded is not None:
+                await asyncio.to_thread(loaded.close)
+
+    return create_app(lifespan=lifespan, frontend_dir=settings.frontend_dir)
+
+
+def _try_loading(loader: Loader, settings: Settings) -> tuple[LoadedRecogniser | None, str]:
+    try:
+        return loader(settings), ""
+    except MlError as error:
+        logger.error("signs cannot be translated: %s", error)  # noqa: TRY400 - the reason is the whole story
+        return None, str(error)
+
+
+def _make_services(
+    settings: Settings,
+    database: Database,
+    catalog: SignCatalog,
+    tasks: TaskSet,
+    operator: OperatorService,
+    loaded: LoadedRecogniser | None,
+    no_model_reason: str,
+) -> AppServices:
+    stream = settings.stream
+    metrics = ServerMetrics()
+    active = None if loaded is None else loaded.active
+    sessions = SessionService(
+        None if loaded is None else _session_context(settings, loaded, catalog, tasks, metrics),
+        limits=SessionLimits(
+            max_sessions=stream.max_sessions,
+            max_kept_sessions=stream.max_kept_sessions,
+            resume_s=stream.resume_s,
+            retry_after_s=stream.retry_after_s,
+        ),
+        no_model_reason=no_model_reason,
+    )
+    feedback = FeedbackService(
+        FeedbackClipRepository(database.sessions),
+        catalog=catalog,
+        metrics=metrics,
+        limits=FeedbackLimits(
+            max_clips=settings.feedback.max_clips, max_clips_per_giver=settings.feedback.max_clips_per_giver
+        ),
+    )
+    hub = StreamHub(
+        sessions=sessions,
+        feedback=feedback,
+        limits=ConnectionLimits(
+            max_message_bytes=stream.max_message_bytes,
+            idle_timeout_s=stream.idle_timeout_s,
+            outbox_messages=stream.outbox_messages,
+            send_timeout_s=stream.send_timeout_s,
+            max_violations=stream.max_violations,
+            violations_per_s=stream.violations_per_s,
+        ),
+        settings=HubSettings(
+            allowed_origins=frozenset(origin.lower().rstrip("/") for origin in settings.allowed_origins),
+            drain_timeout_s=stream.drain_timeout_s,
+        ),
+        tasks=tasks,
+        metrics=metrics,
+    )
+    metrics.watch("signflow_model_loaded", "1 when signs can be translated", lambda: float(active is not None))
+    return AppServices(
+        hub=hub,
+        sessions=sessions,
+        feedback=feedback,
+        models=ModelService(
+            active, no_model_reason=no_model_reason, versions=ModelVersionRepository(database.sessions)
+        ),
+        catalog=catalog,
+        operator=operator,
+        metrics=metrics,
+        started_s=time.monotonic(),
+    )
+
+
+def _session_context(
+    settings: Settings, loaded: LoadedRecogniser, catalog: SignCatalog, tasks: TaskSet, metrics: ServerMetrics
+) -> SessionContext:
+    caption = settings.caption
+    rules = SessionRules(
+        backlog_frames=settings.stream.backlog_frames,
+        history_signs=caption.history_signs,
+        clips_in_memory=settings.feedback.clips_in_memory,
+        inference_timeout_s=settings.inference.timeout_s,
+        captions=CaptionRules(
+            letter_join_ms=caption.letter_join_ms,
+            repeat_gap_ms=caption.repeat_gap_ms,
+            history_signs=caption.history_signs,
+        ),
+    )
+    recogniser = Recogniser(
+        predictor=loaded.predictor, version=loaded.active.manifest.version, labels=loaded.active.sign_labels
+    )
+    return SessionContext(recogniser=recogniser, rules=rules, texts=catalog, tasks=tasks, metrics=metrics)

@@ -1,0 +1,140 @@
+"""Settings: one class, prefix `SIGNFLOW_`, groups separated by `__` (`SIGNFLOW_STREAM__MAX_SESSIONS`).
+
+Only `app.bootstrap` reads them; everything below gets plain values. Each is documented in `.env.example`.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
+REPOSITORY_DIR: Final = BACKEND_DIR.parent
+
+
+class StreamSettings(BaseModel):
+    """Limits of the live translation streams."""
+
+    max_sessions: int = Field(default=256, ge=1, le=100_000, description="Open streams; one more is answered `busy`.")
+    max_message_bytes: int = Field(
+        default=65_536, ge=4_096, le=16_777_216, description="A larger message closes with 1009."
+    )
+    idle_timeout_s: float = Field(default=60.0, gt=0, le=3_600, description="Silence after which a stream is closed.")
+    backlog_frames: int = Field(default=300, ge=8, le=10_000, description="Frames that may wait for the recogniser.")
+    outbox_messages: int = Field(default=256, ge=16, le=10_000, description="Messages that may wait for a slow reader.")
+    send_timeout_s: float = Field(
+        default=30.0, gt=0, le=600, description="A reader that takes nothing for so long is closed."
+    )
+    resume_s: float = Field(default=120.0, ge=0, le=3_600, description="How long a lost session can be resumed.")
+    max_kept_sessions: int = Field(
+        default=512, ge=0, le=100_000, description="Lost sessions kept; the oldest goes first."
+    )
+    retry_after_s: float = Field(default=10.0, gt=0, le=600, description="The wait that `busy` asks for.")
+    max_violations: int = Field(
+        default=60, ge=1, le=10_000, description="Malformed messages in a burst before closing."
+    )
+    violations_per_s: float = Field(
+        default=1.0, gt=0, le=1_000, description="How fast malformed messages are forgiven."
+    )
+    drain_timeout_s: float = Field(default=5.0, ge=0, le=120, description="Time for open signs to finish at shutdown.")
+
+
+class CaptionSettings(BaseModel):
+    """How signs become text; times are on the capture clock."""
+
+    letter_join_ms: float = Field(
+        default=2_500.0, gt=0, le=60_000, description="Spelled letters closer than this join a word."
+    )
+    repeat_gap_ms: float = Field(
+        default=150.0, ge=0, le=10_000, description="The same sign again after less is one sign."
+    )
+    history_signs: int = Field(
+        default=200, ge=10, le=10_000, description="Signs of a session kept for caption and resume."
+    )
+
+
+class InferenceSettings(BaseModel):
+    """The recogniser in this process."""
+
+    backend: Literal["auto", "onnx", "onnx-int8", "torch"] = Field(
+        default="auto", description="Which backend runs the model."
+    )
+    num_threads: int = Field(default=1, ge=1, le=64, description="Threads inside one model call.")
+    timeout_s: float = Field(default=5.0, gt=0, le=120, description="An answer that takes longer counts as not sure.")
+
+
+class FeedbackSettings(BaseModel):
+    """Corrections given with consent, kept in quarantine."""
+
+    max_clips: int = Field(default=10_000, ge=0, le=10_000_000, description="Clips kept in all; 0 stores none.")
+    max_clips_per_giver: int = Field(default=200, ge=1, le=100_000, description="Clips kept of one giver.")
+    clips_in_memory: int = Field(
+        default=12, ge=0, le=200, description="Last signs of a session that can still be corrected."
+    )
+
+
+class TlsSettings(BaseModel):
+    """Serve HTTPS directly, which a phone's camera needs; both files or neither."""
+
+    certificate: Path | None = Field(default=None, description="PEM certificate chain.")
+    key: Path | None = Field(default=None, description="PEM private key.")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> "TlsSettings":
+        if (self.certificate is None) != (self.key is None):
+            msg = "set both SIGNFLOW_TLS__CERTIFICATE and SIGNFLOW_TLS__KEY, or neither"
+            raise ValueError(msg)
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside; the defaults need nothing installed or configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGNFLOW_",
+        env_nested_delimiter="__",
+        env_file=(REPOSITORY_DIR / ".env", BACKEND_DIR / ".env"),
+        extra="ignore",
+    )
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; any other than this machine needs a token set."
+    )
+    port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
+    operator_token: SecretStr | None = Field(
+        default=None, min_length=16, description="Operator's token; unset makes one."
+    )
+    allowed_origins: list[str] = Field(default=[], description="Web origins besides our own that may open streams.")
+    log_format: Literal["readable", "json"] = Field(default="readable", description="`json` for a log collector.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged."
+    )
+    database_url: str | None = Field(default=None, description="SQLAlchemy async URL; unset is SQLite in `data_dir`.")
+    data_dir: Path = Field(default=BACKEND_DIR / "data", description="Database and secrets.")
+    model_dir: Path = Field(default=BACKEND_DIR / "data" / "models", description="Where model_vN files are found.")
+    signs_dir: Path = Field(
+        default=BACKEND_DIR / "data" / "signs", description="Display texts, one JSON file a language."
+    )
+    frontend_dir: Path = Field(default=REPOSITORY_DIR / "frontend" / "dist", description="The built page.")
+    stream: StreamSettings = Field(default_factory=StreamSettings)
+    caption: CaptionSettings = Field(default_factory=CaptionSettings)
+    inference: InferenceSettings = Field(default_factory=InferenceSettings)
+    feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL; SQLite inside `data_dir` unless one is set."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'signflow.db'}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

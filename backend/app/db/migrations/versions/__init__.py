@@ -1,0 +1,1 @@
+"""Database migrations, oldest first by their revision numbers."""

@@ -1,0 +1,72 @@
+"""What a translation session is told: the recogniser it asks, its limits, and what its client says about the frames."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.core.metrics import ServerMetrics
+from app.core.tasks import TaskSet
+from app.ml.inference.segmenter import SegmenterConfig
+from app.ml.types import Predictor
+from app.services.captions import CaptionRules, SignTexts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recogniser:
+    """What a session asks: the predictor with what the product must know about it.
+
+    Attributes:
+        version: the model's version.
+        labels: every sign that it can answer, without background classes.
+    """
+
+    predictor: Predictor
+    version: str
+    labels: frozenset[str]
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRules:
+    """Limits of one session.
+
+    Attributes:
+        backlog_frames: frames that may wait for the recogniser; `live` drops the oldest beyond, `replay` stops reading.
+        history_signs: finished signs kept for resuming.
+        clips_in_memory: last signs whose landmarks are kept for corrections.
+        inference_timeout_s: an answer that takes longer counts as not sure.
+        partial_interval_ms: least capture time between two partial answers that are told.
+        pause_ms: a longer gap between two frames ends the sign in progress, as if the stream had paused.
+        stray_frames: so many consecutive frames on another timeline are a clock that jumped, and start a new one.
+    """
+
+    backlog_frames: int = 300
+    history_signs: int = 200
+    clips_in_memory: int = 12
+    inference_timeout_s: float = 5.0
+    partial_interval_ms: float = 100.0
+    pause_ms: float = 2_000.0
+    stray_frames: int = 5
+    captions: CaptionRules = field(default_factory=CaptionRules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInfo:
+    """What the client says about its frames."""
+
+    width: int = 640
+    height: int = 480
+    mirrored: bool = False
+    locale: str = "en"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionContext:
+    """What all sessions of a process share; `clock` counts seconds from anywhere."""
+
+    recogniser: Recogniser
+    rules: SessionRules
+    texts: SignTexts
+    tasks: TaskSet
+    metrics: ServerMetrics
+    clock: Callable[[], float] = time.perf_counter

@@ -1,0 +1,170 @@
+"""A real server on a free port, inside the test's own event loop, and a client that speaks to it."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from app.api.deps import AppServices
+from app.bootstrap import LoadedRecogniser, build_app
+from app.core.config import FeedbackSettings, InferenceSettings, Settings, StreamSettings
+from app.core.tasks import TaskSet
+from app.main import make_server, open_socket
+from app.ml.errors import ModelNotFoundError
+from app.ml.types import Predictor
+from app.services.operator_service import load_operator
+from tests.fakes import FakePredictor, fake_active_model
+
+OPERATOR_TOKEN = "operator-token-for-tests"
+Message = dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveServer:
+    """A running server."""
+
+    port: int
+    services: AppServices
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def http(self) -> str:
+        """Base of HTTP addresses."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def stream(self) -> str:
+        """Address of the live stream."""
+        return f"ws://127.0.0.1:{self.port}/api/v1/translate/stream"
+
+
+def make_settings(
+    data_dir: Path,
+    *,
+    stream: StreamSettings | None = None,
+    feedback: FeedbackSettings | None = None,
+    inference: InferenceSettings | None = None,
+    allowed_origins: list[str] | None = None,
+) -> Settings:
+    """Settings that touch nothing outside `data_dir`."""
+    return Settings(
+        _env_file=None,
+        port=0,
+        data_dir=data_dir,
+        model_dir=data_dir / "models",
+        frontend_dir=data_dir / "dist",
+        stream=stream or StreamSettings(),
+        feedback=feedback or FeedbackSettings(),
+        inference=inference or InferenceSettings(),
+        allowed_origins=allowed_origins or [],
+    )
+
+
+@asynccontextmanager
+async def serve(
+    data_dir: Path,
+    *,
+    predictor: Predictor | None = None,
+    stream: StreamSettings | None = None,
+    feedback: FeedbackSettings | None = None,
+    inference: InferenceSettings | None = None,
+    allowed_origins: list[str] | None = None,
+) -> AsyncGenerator[LiveServer]:
+    """Serve with a predictor (a fast fake by default) until the block ends, then shut down properly."""
+    settings = make_settings(
+        data_dir,
+        stream=stream,
+        feedback=feedback,
+        inference=inference,
+        allowed_origins=allowed_origins,
+    )
+    operator, _ = load_operator(data_dir, configured=OPERATOR_TOKEN)
+    loaded = LoadedRecogniser(predictor=predictor or FakePredictor(), active=fake_active_model(), close=lambda: None)
+    app = build_app(settings, operator=operator, loader=lambda _: loaded)
+    async with run_app(app, settings) as live:
+        yield live
+
+
+@asynccontextmanager
+async def serve_without_model(data_dir: Path) -> AsyncGenerator[LiveServer]:
+    """Serve with an empty model folder."""
+    settings = make_settings(data_dir)
+    operator, _ = load_operator(data_dir, configured=OPERATOR_TOKEN)
+
+    def fail(_: Settings) -> LoadedRecogniser:
+        msg = "no model here"
+        raise ModelNotFoundError(msg)
+
+    async with run_app(build_app(settings, operator=operator, loader=fail), settings) as live:
+        yield live
+
+
+@asynccontextmanager
+async def run_app(app: FastAPI, settings: Settings) -> AsyncGenerator[LiveServer]:
+    """Run an application as `python -m app.main` does."""
+    listener = open_socket(settings)
+    server = make_server(app, settings)
+    tasks = TaskSet("test server")
+    running = tasks.start(server._serve(sockets=[listener]), name="serve")  # pyright: ignore[reportPrivateUsage]
+    try:
+        while not server.started:
+            assert not running.done(), "the server did not start"
+            await asyncio.sleep(0.01)
+        yield LiveServer(port=listener.getsockname()[1], services=app.state.services)
+    finally:
+        server.should_exit = True
+        await asyncio.wait({running}, timeout=20)
+        await tasks.close()
+
+
+@asynccontextmanager
+async def client(live: LiveServer, **options: Any) -> AsyncGenerator[ClientConnection]:
+    """A connected client that offers the subprotocol."""
+    async with connect(
+        live.stream, subprotocols=[Subprotocol("signflow.v1")], compression=None, ping_interval=None, **options
+    ) as socket:
+        yield socket
+
+
+async def send(socket: ClientConnection, **message: Any) -> None:
+    """Send one JSON message."""
+    await socket.send(json.dumps(message))
+
+
+async def hello(socket: ClientConnection, **values: Any) -> Message:
+    """Say hello and return `ready`."""
+    await send(socket, type="hello", width=640, height=480, mirrored=False, client="test", **values)
+    return await receive_until(socket, "ready")
+
+
+async def send_all(socket: ClientConnection, frames: list[bytes]) -> None:
+    """Send frames as fast as the server takes them."""
+    for frame in frames:
+        await socket.send(frame)
+
+
+async def messages(socket: AsyncIterable[str | bytes]) -> AsyncGenerator[Message]:
+    """Every message, decoded, until the socket closes."""
+    async for text in socket:
+        yield json.loads(text)
+
+
+async def receive_until(socket: ClientConnection, kind: str, *, timeout_s: float = 10.0) -> Message:
+    """The next message of a type; others are skipped."""
+    return (await collect_until(socket, kind, timeout_s=timeout_s))[-1]
+
+
+async def collect_until(socket: ClientConnection, kind: str, *, timeout_s: float = 10.0) -> list[Message]:
+    """All messages up to and with the first of a type."""
+    received: list[Message] = []
+    async with asyncio.timeout(timeout_s):
+        while not received or received[-1]["type"] != kind:
+            received.append(json.loads(await socket.recv()))
+    return received
