@@ -3,6 +3,7 @@ import { useEffect, useState } from 'react'
 import { BrowserRouter, Route, Routes } from 'react-router'
 import { ControllerContext } from '@/features/translate/ControllerContext'
 import type { TranslateController } from '@/features/translate/model'
+import { StatusPage } from '@/features/status/StatusPage'
 import { I18nProvider, useI18n } from '@/i18n/I18n'
 import { Header } from './Header'
 import { HomePage } from './HomePage'
@@ -19,6 +20,7 @@ export function App({ controller, basename = '/' }: { controller: TranslateContr
             <Header />
             <Routes>
               <Route path="/" element={<HomePage />} />
+              <Route path="/status" element={<StatusPage />} />
               <Route path="*" element={<NotFound />} />
             </Routes>
           </BrowserRouter>

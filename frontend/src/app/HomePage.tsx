@@ -2,6 +2,7 @@ import { Activity, Keyboard, Smartphone } from 'lucide-react'
 import { useState } from 'react'
 import { Link } from 'react-router'
 import { Button } from '@/components/ui/Button'
+import { MyClips } from '@/features/clips/MyClips'
 import { TranslateView, type TranslateDialog } from '@/features/translate/TranslateView'
 import { VocabularyPanel } from '@/features/vocabulary/VocabularyPanel'
 import { useI18n } from '@/i18n/I18n'
@@ -17,7 +18,10 @@ export function HomePage() {
         <TranslateView
           dialog={dialog}
           setDialog={setDialog}
-          panels={[{ id: 'vocabulary', title: t.vocabulary.title, content: <VocabularyPanel /> }]}
+          panels={[
+            { id: 'vocabulary', title: t.vocabulary.title, content: <VocabularyPanel /> },
+            { id: 'clips', title: t.clips.title, content: <MyClips /> },
+          ]}
         />
       </main>
       <footer className="mx-auto flex max-w-7xl flex-wrap gap-2 px-2 pb-8 sm:px-4">

@@ -1,5 +1,33 @@
 import '@testing-library/jest-dom/vitest'
 import { cleanup } from '@testing-library/react'
 import { afterEach } from 'vitest'
+import { STANDARD, usePreferences } from '@/preferences/preferences'
 
-afterEach(cleanup)
+afterEach(() => {
+  cleanup()
+  usePreferences.setState(STANDARD)
+  localStorage.clear()
+})
+
+// jsdom has <dialog> without its methods; the page uses only these two.
+HTMLDialogElement.prototype.showModal ??= function showModal(this: HTMLDialogElement) {
+  this.open = true
+}
+HTMLDialogElement.prototype.close ??= function close(this: HTMLDialogElement) {
+  this.open = false
+}
+// Radix measures sliders and popovers with it.
+globalThis.ResizeObserver ??= class {
+  observe() {
+    // nothing is laid out in jsdom
+  }
+  unobserve() {
+    // see observe
+  }
+  disconnect() {
+    // see observe
+  }
+}
+Element.prototype.scrollIntoView ??= function scrollIntoView() {
+  // nothing scrolls in jsdom
+}

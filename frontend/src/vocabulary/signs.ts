@@ -1,16 +1,8 @@
 /** The signs that the server can recognise, and how to write them in the interface's language. */
 import { useQuery } from '@tanstack/react-query'
 import { useCallback, useMemo } from 'react'
-import { fetchSigns } from '@/api/http'
+import { fetchSigns, type SignInfo } from '@/api/http'
 import { useI18n, type Locale } from '@/i18n/I18n'
-
-export interface SignEntry {
-  label: string
-  kind: 'word' | 'letter'
-  text: Record<Locale, string>
-  /** People whose clips taught this sign; null when the server does not know. */
-  numSigners: number | null
-}
 
 /** A readable text for a label that the server's list does not have: `letter_a` is A, `thank_you` is "thank you". */
 export function textFromLabel(label: string): string {
@@ -18,16 +10,28 @@ export function textFromLabel(label: string): string {
   return letter ? letter.toUpperCase() : label.replaceAll('_', ' ')
 }
 
+export function textOfSign(sign: SignInfo, locale: Locale): string {
+  return sign.texts[locale] ?? sign.texts['en'] ?? textFromLabel(sign.label)
+}
+
 export function useSigns() {
-  return useQuery({ queryKey: ['signs'], queryFn: fetchSigns, staleTime: 5 * 60_000 })
+  return useQuery({ queryKey: ['signs'], queryFn: fetchSigns, staleTime: 60_000 })
 }
 
 /** Returns a function from a sign's label to its text in the interface's language. */
 export function useSignText(): (label: string) => string {
   const { locale } = useI18n()
   const { data } = useSigns()
-  const texts = useMemo(() => new Map(data?.signs.map((sign) => [sign.label, sign.text[locale]])), [data, locale])
+  const texts = useMemo(
+    () => new Map(data?.signs.map((sign) => [sign.label, textOfSign(sign, locale)])),
+    [data, locale],
+  )
   return useCallback((label: string) => texts.get(label) ?? textFromLabel(label), [texts])
+}
+
+/** The name of a sign language by its ISO 639-3 code, as far as the browser knows it. */
+export function languageName(code: string, locale: Locale): string {
+  return new Intl.DisplayNames([locale], { type: 'language' }).of(code) ?? code
 }
 
 /** For searching: without case and accents, so that "deja" finds "déjà". */
@@ -39,10 +43,11 @@ function plain(text: string): string {
 }
 
 /** The signs whose text contains the query, those that begin with it first, then in alphabetical order. */
-export function matchSigns(signs: readonly SignEntry[], query: string, locale: Locale): SignEntry[] {
+export function matchSigns(signs: readonly SignInfo[], query: string, locale: Locale): SignInfo[] {
   const wanted = plain(query.trim())
-  const rank = (sign: SignEntry) => (plain(sign.text[locale]).startsWith(wanted) ? 0 : 1)
+  const text = (sign: SignInfo) => textOfSign(sign, locale)
+  const rank = (sign: SignInfo) => (plain(text(sign)).startsWith(wanted) ? 0 : 1)
   return signs
-    .filter((sign) => plain(sign.text[locale]).includes(wanted))
-    .toSorted((a, b) => rank(a) - rank(b) || a.text[locale].localeCompare(b.text[locale], locale))
+    .filter((sign) => plain(text(sign)).includes(wanted))
+    .toSorted((a, b) => rank(a) - rank(b) || text(a).localeCompare(text(b), locale))
 }

@@ -10,13 +10,15 @@ import type { Alternative, Sign } from './model'
 interface CorrectionsProps {
   sign: Sign | undefined
   isLast: boolean
+  /** Its landmark clip went to the server with a correction. */
+  clipSent: boolean
   choose: (label: string) => void
   onAnother: () => void
   onBackToLast: () => void
 }
 
 /** The five likeliest readings of a sign: one press puts it right. The place is kept from the start, so nothing jumps. */
-export function Corrections({ sign, isLast, choose, onAnother, onBackToLast }: CorrectionsProps) {
+export function Corrections({ sign, isLast, clipSent, choose, onAnother, onBackToLast }: CorrectionsProps) {
   const { t } = useI18n()
   const consent = usePreferences((state) => state.consent)
   const setPreferences = usePreferences((state) => state.set)
@@ -27,6 +29,7 @@ export function Corrections({ sign, isLast, choose, onAnother, onBackToLast }: C
           {sign && !isLast ? t.correct.titleOf(sign.id) : t.correct.title}
         </h2>
         {sign && <Reading sign={sign} />}
+        {clipSent && <p className="text-muted">{t.correct.shared}</p>}
         {sign && !isLast && (
           <button type="button" onClick={onBackToLast} className="ml-auto text-sm text-accent underline">
             {t.correct.backToLast}
@@ -47,7 +50,7 @@ export function Corrections({ sign, isLast, choose, onAnother, onBackToLast }: C
           ))}
           <li>
             <Button onClick={onAnother} className="min-h-12! sm:min-h-14! w-full justify-start! px-3! text-left">
-              <List aria-hidden size={20} className="shrink-0" />
+              <List aria-hidden size={20} className="shrink-0 max-sm:hidden" />
               {t.correct.another}
             </Button>
           </li>

@@ -1,7 +1,7 @@
 import { useState } from 'react'
 import { Dialog } from '@/components/ui/Dialog'
 import { useI18n } from '@/i18n/I18n'
-import { matchSigns, useSigns } from '@/vocabulary/signs'
+import { matchSigns, textOfSign, useSigns } from '@/vocabulary/signs'
 
 interface SignPickerProps {
   open: boolean
@@ -53,7 +53,7 @@ function Picker({ onPick }: { onPick: (label: string) => void }) {
               }}
               className="min-h-11 w-full rounded-lg px-3 text-left hover:bg-sunken"
             >
-              {sign.text[locale]}
+              {textOfSign(sign, locale)}
             </button>
           </li>
         ))}

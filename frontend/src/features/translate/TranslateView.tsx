@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from 'react'
+import { useGiverTokens } from '@/preferences/giverTokens'
 import { usePreferences } from '@/preferences/preferences'
 import { CaptionBar } from './CaptionBar'
 import { Captions } from './Captions'
@@ -37,6 +38,8 @@ export function TranslateView({ dialog, setDialog, panels }: TranslateViewProps)
   const { consent, singleKeys, skeleton, set } = usePreferences()
   const [selection, setSelection] = useState<{ id: number; whenLast: number | undefined } | null>(null)
 
+  const [sentIds, setSentIds] = useState<ReadonlySet<number>>(new Set())
+
   const last = signs.at(-1)
   // A new sign takes the place of the one that was looked at: it is what the person has just signed.
   const selectedId = selection?.whenLast === last?.id ? selection?.id : undefined
@@ -56,7 +59,12 @@ export function TranslateView({ dialog, setDialog, panels }: TranslateViewProps)
     setDialog(null)
   }
   const choose = (label: string | undefined) => {
-    if (selected && label !== undefined) controller.choose(selected.id, label, consent)
+    if (!selected || label === undefined) return
+    controller.choose(selected.id, label, consent)
+    if (!consent) return
+    const { giverToken } = controller.store.getState()
+    if (giverToken) useGiverTokens.getState().remember(giverToken)
+    setSentIds((ids) => new Set(ids).add(selected.id))
   }
   const chooseNth = (n: number) => () => {
     choose(selected?.alternatives[n - 1]?.label)
@@ -96,7 +104,7 @@ export function TranslateView({ dialog, setDialog, panels }: TranslateViewProps)
   )
   return (
     <>
-      <div className="flex flex-col gap-3 sm:gap-5 lg:grid lg:min-h-[min(38rem,calc(100dvh-11rem))] lg:grid-cols-[minmax(0,5fr)_minmax(0,7fr)]">
+      <div className="flex flex-col gap-3 sm:gap-5 lg:grid lg:min-h-[min(38rem,calc(100dvh-11rem))] lg:grid-cols-[minmax(0,6fr)_minmax(0,7fr)]">
         <div className="flex flex-col gap-3 max-lg:contents">
           <VideoCard
             onOpenFile={browse}
@@ -116,6 +124,7 @@ export function TranslateView({ dialog, setDialog, panels }: TranslateViewProps)
           <Corrections
             sign={selected}
             isLast={selected === last}
+            clipSent={selected !== undefined && sentIds.has(selected.id)}
             choose={choose}
             onAnother={() => {
               setDialog('picker')

@@ -1,6 +1,7 @@
 import { useState } from 'react'
 import { useI18n } from '@/i18n/I18n'
-import { matchSigns, useSigns, type SignEntry } from '@/vocabulary/signs'
+import type { SignInfo } from '@/api/http'
+import { languageName, matchSigns, textOfSign, useSigns } from '@/vocabulary/signs'
 
 /** What the server can recognise, in the interface's language, searchable; signs known from one person are marked. */
 export function VocabularyPanel() {
@@ -11,6 +12,7 @@ export function VocabularyPanel() {
   if (isError) return <p>{t.vocabulary.failed}</p>
   if (data.signs.length === 0) return <p className="text-muted">{t.vocabulary.emptyModel}</p>
 
+  const languages = [...new Set(data.signs.map((sign) => sign.language))].map((code) => languageName(code, locale))
   const found = matchSigns(data.signs, query, locale)
   return (
     <div>
@@ -25,7 +27,7 @@ export function VocabularyPanel() {
           }}
           className="min-h-11 w-full rounded-xl border border-edge bg-surface px-4 sm:w-72"
         />
-        <p className="text-muted">{t.vocabulary.count(data.signs.length)}</p>
+        <p className="text-muted">{t.vocabulary.count(data.signs.length, languages.join(', '))}</p>
       </div>
       <Group title={t.vocabulary.words} signs={found.filter((sign) => sign.kind === 'word')} />
       <Group title={t.vocabulary.letters} signs={found.filter((sign) => sign.kind === 'letter')} />
@@ -34,14 +36,14 @@ export function VocabularyPanel() {
           {t.vocabulary.none(query)} <span className="text-muted">{t.vocabulary.noneHint}</span>
         </p>
       )}
-      {found.some((sign) => sign.numSigners === 1) && (
+      {found.some((sign) => sign.num_people === 1) && (
         <p className="mt-5 text-sm text-muted">{t.vocabulary.singleNote}</p>
       )}
     </div>
   )
 }
 
-function Group({ title, signs }: { title: string; signs: SignEntry[] }) {
+function Group({ title, signs }: { title: string; signs: SignInfo[] }) {
   const { t, locale } = useI18n()
   if (signs.length === 0) return null
   return (
@@ -51,11 +53,11 @@ function Group({ title, signs }: { title: string; signs: SignEntry[] }) {
         {signs.map((sign) => (
           <li
             key={sign.label}
-            title={sign.numSigners === null ? undefined : t.vocabulary.people(sign.numSigners)}
+            title={sign.num_people === null ? undefined : t.vocabulary.people(sign.num_people)}
             className="flex items-center gap-2 rounded-lg bg-sunken px-3 py-1.5"
           >
-            {sign.text[locale]}
-            {sign.numSigners === 1 && (
+            {textOfSign(sign, locale)}
+            {sign.num_people === 1 && (
               <span
                 role="img"
                 aria-label={t.vocabulary.single}
