@@ -1,5 +1,6 @@
 """Fixtures of the browser tests: a real server, Chromium with a fake camera, and a watch over what the page does."""
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,7 +8,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    WebSocket,
+    sync_playwright,
+)
 
 from app.ml.clips import save_clip
 from tests.binaries import require_binary
@@ -24,8 +34,8 @@ FLAGS = (
     "--disable-sync",
     "--use-fake-device-for-media-stream",
 )
-HARMLESS = ("INFO: Created TensorFlow Lite",)
-"""TensorFlow Lite announces itself on the error stream."""
+HARMLESS = re.compile(r"^(?:INFO: Created TensorFlow Lite|[IW]\d{4} \d\d:\d\d:\d\d)")
+"""MediaPipe's own log: notes and warnings begin with I or W and the date; TensorFlow Lite announces itself as an error."""
 
 
 @dataclass
@@ -36,6 +46,7 @@ class Watch:
     foreign_requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     frames_sent: list[bytes] = field(default_factory=list)
+    num_sockets: int = 0
 
     def on_request(self, request: Request) -> None:
         """Note a request to anybody else."""
@@ -45,8 +56,13 @@ class Watch:
 
     def on_console(self, message: ConsoleMessage) -> None:
         """Note errors and warnings, except the known harmless ones."""
-        if message.type in {"error", "warning"} and not any(known in message.text for known in HARMLESS):
+        if message.type in {"error", "warning"} and not HARMLESS.match(message.text):
             self.complaints.append(message.text)
+
+    def on_websocket(self, socket: WebSocket) -> None:
+        """Count connections and look at what is sent on them."""
+        self.num_sockets += 1
+        socket.on("framesent", self.on_frame)
 
     def on_frame(self, payload: str | bytes) -> None:
         """Keep the binary messages: the frames of landmarks."""
@@ -155,7 +171,7 @@ def watched(context: BrowserContext) -> Callable[[str], tuple[Page, Watch]]:
         context.on("request", watch.on_request)
         page.on("console", watch.on_console)
         page.on("pageerror", lambda error: watch.complaints.append(str(error)))
-        page.on("websocket", lambda socket: socket.on("framesent", watch.on_frame))
+        page.on("websocket", watch.on_websocket)
         page.goto(url)
         return page, watch
 

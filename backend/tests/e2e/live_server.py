@@ -100,16 +100,21 @@ class LiveServer:
 
 
 class CuttableLine:
-    """A TCP proxy in front of a server whose connections a test can cut, as a lost network does."""
+    """A TCP proxy in front of a server whose connections a test can slow down and cut, as a bad network does."""
 
     def __init__(self, *, target_port: int) -> None:
         self.target_port = target_port
         self.is_cut = threading.Event()
         self.is_closed = threading.Event()
+        self._bytes_per_s = float("inf")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
+
+    def slow_down(self, *, bytes_per_s: float) -> None:
+        """Carry no more than this from now on."""
+        self._bytes_per_s = bytes_per_s
 
     def cut(self) -> None:
         """Drop every connection and refuse new ones."""
@@ -145,7 +150,8 @@ class CuttableLine:
             peers = {client: server, server: client}
             while not (self.is_cut.is_set() or self.is_closed.is_set()):
                 for ready in select.select(list(peers), [], [], 0.1)[0]:
-                    data = ready.recv(65_536)
+                    data = ready.recv(4_096)
                     if not data:
                         return
                     peers[ready].sendall(data)
+                    time.sleep(len(data) / self._bytes_per_s)

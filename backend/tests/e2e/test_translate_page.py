@@ -123,16 +123,19 @@ def test_a_lost_line_is_resumed_without_losing_or_repeating_a_word(
 ) -> None:
     line = CuttableLine(target_port=server.port)
     try:
-        page, _ = watched(f"http://127.0.0.1:{line.port}")
+        page, watch = watched(f"http://127.0.0.1:{line.port}")
+        expect(page.get_by_role("button", name="Start the camera")).to_be_visible()
+        line.slow_down(bytes_per_s=60_000)
         open_clip(page, clips.path)
-        first_word = clips.caption.split(" ")[0]
-        expect(caption_of(page)).to_contain_text(first_word, timeout=60_000)
+        expect(caption_of(page)).to_contain_text(clips.caption.split(" ")[0], timeout=60_000)
 
         line.cut()
+        assert caption_of(page).inner_text().strip() != clips.caption, "the line was cut too late to test anything"
         expect(page.get_by_text("Connection lost").first).to_be_visible()
         line.mend()
 
         expect(caption_of(page)).to_have_text(clips.caption, timeout=60_000)
+        assert watch.num_sockets >= 2
     finally:
         line.close()
 
