@@ -1,5 +1,7 @@
 """Options that hold for the whole suite."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.binaries import MISSING_BINARY
@@ -40,3 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the gate when it is asked for."""
     if config.getoption("--fail-on-missing-binary"):
         config.pluginmanager.register(MissingBinaryGate(), "missing-binary-gate")
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model that recognises the parametric signer's signs; copy it before changing anything in it."""
+    pytest.importorskip("torch", reason="installed by: make lab")
+    from tests.tiny_model import write_tiny_model  # needs torch
+
+    folder = tmp_path_factory.mktemp("tiny_model")
+    write_tiny_model(folder)
+    return folder
