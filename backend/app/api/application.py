@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app.api import feedback, health, models, signs, translate
+from app.api import docs, feedback, health, models, signs, translate
 from app.api.errors import install_error_handlers
 from app.api.page import SecurityHeaders, install_page
 from app.core.version import VERSION
@@ -21,9 +21,11 @@ def create_app(*, lifespan: Lifespan | None = None, frontend_dir: Path | None = 
         version=VERSION,
         description="Live sign-language translation. The live stream is the WebSocket /api/v1/translate/stream.",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     install_error_handlers(app)
-    for module in (health, signs, models, feedback, translate):
+    for module in (health, signs, models, feedback, translate, docs):
         app.include_router(module.router)
     app.add_middleware(SecurityHeaders)
     if frontend_dir is not None:
