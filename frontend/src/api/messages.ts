@@ -26,8 +26,11 @@ export interface WireAlternative {
 }
 
 export interface Limits {
-  idle_timeout_s: number
   max_message_bytes: number
+  idle_timeout_s: number
+  backlog_frames: number
+  resume_s: number
+  history_signs: number
 }
 
 export interface Ready {
@@ -36,7 +39,7 @@ export interface Ready {
   resume_token: string
   resumed: boolean
   last_sequence: number
-  model_version: string | null
+  model_version: string
   vocabulary_size: number
   limits: Limits
 }

@@ -13,8 +13,13 @@ export class EngineError extends Error {
   }
 }
 
+/** Browsers throw things that look like errors without being instances of Error: OverconstrainedError is one. */
+function isNamed(error: unknown): error is { name: string; message: string } {
+  return typeof error === 'object' && error !== null && 'name' in error && 'message' in error
+}
+
 export function describe(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  return isNamed(error) ? `${error.name}: ${error.message}` : String(error)
 }
 
 const CAMERA_PROBLEMS: Readonly<Record<string, Problem>> = {
@@ -34,6 +39,6 @@ const CAMERA_PROBLEMS: Readonly<Record<string, Problem>> = {
 /** What a failed `getUserMedia` means for the person in front of it; older browsers' names included. */
 export function cameraProblem(error: unknown): EngineError {
   if (error instanceof EngineError) return error
-  const name = error instanceof Error ? error.name : ''
+  const name = isNamed(error) ? error.name : ''
   return new EngineError(CAMERA_PROBLEMS[name] ?? 'camera_missing', describe(error), { cause: error })
 }
