@@ -13,14 +13,13 @@ from typing import Annotated
 import orjson
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from app.ml.clips import Clip, load_dataset
-from app.ml.errors import MlError
 from app.ml.model_report import ModelReport, score_model
 from app.ml.pipeline import SignFlowInferencePipeline
+from scripts.console import STDERR, fail, user_errors
 
 _COLUMNS = ("model", "clip_id", "signer", "label", "predicted", "confidence", "correct", "accepted", "scored")
 
@@ -36,19 +35,14 @@ def main(
     ] = False,
 ) -> None:
     """Score models on recorded clips."""
-    console = Console(stderr=True)
     paths = [Path(text.strip()) for text in models.split(",") if text.strip()]
     if not paths:
-        console.print("[red]error:[/red] --models names no file")
-        raise typer.Exit(2)
-    try:
+        raise fail("--models names no file")
+    with user_errors():
         clips = load_dataset(data)
-        reports = {path: _score(path, clips, console, include_suspect=include_suspect) for path in paths}
-    except MlError as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
-    if predictions is not None:
-        _write_predictions(predictions, reports)
+        reports = {path: _score(path, clips, include_suspect=include_suspect) for path in paths}
+        if predictions is not None:
+            _write_predictions(predictions, reports)
     if as_json:
         typer.echo(orjson.dumps({"models": [report.to_dict(str(path)) for path, report in reports.items()]}).decode())
         return
@@ -56,10 +50,10 @@ def main(
         _print_report(Console(), path, report)
 
 
-def _score(path: Path, clips: list[Clip], console: Console, *, include_suspect: bool) -> ModelReport:
+def _score(path: Path, clips: list[Clip], *, include_suspect: bool) -> ModelReport:
     pipeline = SignFlowInferencePipeline.load_file(path)
     try:
-        with Progress(console=console, transient=True) as progress:
+        with Progress(console=STDERR, transient=True) as progress:
             task = progress.add_task(path.name, total=len(clips))
             return score_model(
                 pipeline,

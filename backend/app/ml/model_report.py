@@ -139,10 +139,12 @@ def score_model(
         DatasetError: there is no clip, or the model knows none of their labels.
         InvalidLandmarksError: a clip is longer than the model takes.
     """
-    rows = _ask(pipeline, clips, include_suspect=include_suspect, on_progress=on_progress)
-    scored = [row for row in rows if row.is_scored]
-    if not scored:
+    languages = {label.label: label.language for label in pipeline.manifest.labels}
+    is_scored = [_is_shared(clip, languages) and (include_suspect or clip.quality != "suspect") for clip in clips]
+    if not any(is_scored):
         raise DatasetError(_explain_nothing_to_score(pipeline.manifest, clips))
+    rows = _ask(pipeline, clips, is_scored=is_scored, on_progress=on_progress)
+    scored = [row for row in rows if row.is_scored]
     correct = np.array([row.is_correct for row in scored])
     labels = [row.label or "" for row in scored]
     per_signer = score_by_group(correct, [row.signer or NO_SIGNER for row in scored])
@@ -163,11 +165,10 @@ def _ask(
     pipeline: SignFlowInferencePipeline,
     clips: Sequence[Clip],
     *,
-    include_suspect: bool,
+    is_scored: Sequence[bool],
     on_progress: Callable[[int], None],
 ) -> list[ClipRow]:
     manifest = pipeline.manifest
-    languages = {label.label: label.language for label in manifest.labels}
     logits = np.zeros((len(clips), len(manifest.labels)), np.float32)
     by_length = np.argsort([clip.duration_ms for clip in clips], kind="stable")  # little padding in each batch
     for start in range(0, len(clips), MAX_BATCH):
@@ -185,7 +186,7 @@ def _ask(
             confidence=float(decisions.probabilities[position, best[position]]),
             is_accepted=bool(decisions.accepted[position]),
             score=float(decisions.score[position]),
-            is_scored=_is_shared(clip, languages) and (include_suspect or clip.quality != "suspect"),
+            is_scored=is_scored[position],
             has_hand=bool(part_presence(clip.landmarks)[:, 1:].any()),
         )
         for position, clip in enumerate(clips)
