@@ -35,7 +35,7 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
 )
 HARMLESS = re.compile(r"^(?:INFO: Created TensorFlow Lite|[IW]\d{4} \d\d:\d\d:\d\d)")
-"""MediaPipe's own log: notes and warnings begin with I or W and the date; TensorFlow Lite announces itself as an error."""
+"""MediaPipe's own log: notes and warnings begin with I or W and the date; TensorFlow Lite greets as an error."""
 
 
 @dataclass
@@ -106,17 +106,6 @@ class Clips:
 
 
 @pytest.fixture(scope="session")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model that knows the parametric signer's signs."""
-    pytest.importorskip("torch", reason="installed by: make lab")
-    from tests.tiny_model import write_tiny_model  # needs torch
-
-    folder = tmp_path_factory.mktemp("models")
-    write_tiny_model(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
     """Somebody whom the model has never seen performs five signs with pauses."""
     words = ("sun", "river", "star", "house", "bird")
@@ -144,9 +133,9 @@ def refusing_browser(playwright: Playwright, chromium_path: str) -> Iterator[Bro
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterator[LiveServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path) -> Iterator[LiveServer]:
     """A server for every test that does not harm it."""
-    server = LiveServer(data_dir=tmp_path_factory.mktemp("data"), model_dir=model_dir)
+    server = LiveServer(data_dir=tmp_path_factory.mktemp("data"), model_dir=tiny_model_dir)
     server.start()
     yield server
     server.stop()

@@ -141,9 +141,9 @@ def test_a_lost_line_is_resumed_without_losing_or_repeating_a_word(
 
 
 def test_a_server_that_dies_and_comes_back_is_used_again(
-    tmp_path: Path, model_dir: Path, watched: OpenWatched, clips: Clips
+    tmp_path: Path, tiny_model_dir: Path, watched: OpenWatched, clips: Clips
 ) -> None:
-    server = LiveServer(data_dir=tmp_path, model_dir=model_dir)
+    server = LiveServer(data_dir=tmp_path, model_dir=tiny_model_dir)
     server.start()
     try:
         page, _ = watched(server.url)

@@ -168,7 +168,7 @@ export const en = {
     shared: 'Its clip was sent. Thank you.',
     backToLast: 'Back to the last sign',
     percent: (value: string) => `${value}%`,
-    choose: (n: number, text: string, percent: string) => `${n}: ${text}, ${percent}%`,
+    choose: (n: number, text: string, percent: string) => `${n} ${text} ${percent}%`,
   },
   history: {
     title: 'History',

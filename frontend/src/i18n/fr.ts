@@ -182,7 +182,7 @@ export const fr: Dictionary = {
     shared: 'Son clip a été envoyé. Merci.',
     backToLast: 'Revenir au dernier signe',
     percent: (value: string) => `${value}\u00a0%`,
-    choose: (n: number, text: string, percent: string) => `${n}\u00a0: ${text}, ${percent}\u00a0%`,
+    choose: (n: number, text: string, percent: string) => `${n} ${text} ${percent}\u00a0%`,
   },
   history: {
     title: 'Historique',

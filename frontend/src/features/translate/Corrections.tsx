@@ -110,10 +110,10 @@ function Choice({ alternative, number, current, choose }: ChoiceProps) {
     >
       <span className="max-sm:hidden">
         <Kbd>{number}</Kbd>
-      </span>
+      </span>{' '}
       <span className="min-w-0 flex-1 leading-tight hyphens-auto">
         <span className={current ? 'font-semibold' : ''}>{text}</span>
-      </span>
+      </span>{' '}
       {current && <Check aria-hidden size={18} strokeWidth={2.5} className="shrink-0 text-accent" />}
       <span className="text-sm text-muted tabular-nums">{t.correct.percent(value)}</span>
       <span

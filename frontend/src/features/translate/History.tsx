@@ -67,7 +67,7 @@ function HistorySign({ sign, onCorrect }: { sign: Sign; onCorrect: (signId: numb
   return (
     <button
       type="button"
-      aria-label={`${t.history.correct(text)} (${notes.filter(Boolean).join(', ')})`}
+      aria-label={`${t.history.correct(text)} ${notes.filter(Boolean).join(', ')}`}
       onClick={() => {
         onCorrect(sign.id)
       }}
@@ -75,7 +75,7 @@ function HistorySign({ sign, onCorrect }: { sign: Sign; onCorrect: (signId: numb
     >
       <span className={`${sign.undone ? 'line-through opacity-70' : ''} ${label === null ? 'italic' : 'font-medium'}`}>
         {text}
-      </span>
+      </span>{' '}
       <span className="text-sm text-muted tabular-nums">{notes.filter(Boolean).join(', ')}</span>
     </button>
   )
