@@ -1,5 +1,5 @@
 /** A WebSocket that a test holds both ends of. */
-import type { ClientMessage, ServerMessage } from '@/api/messages'
+import type { ClientMessage, ServerMessage } from '@/api/generated/wsMessages'
 import type { WebSocketLike } from '@/api/SignFlowSocket'
 
 type Sent = string | ArrayBufferLike | Blob | ArrayBufferView

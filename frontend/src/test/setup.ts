@@ -16,6 +16,9 @@ HTMLDialogElement.prototype.showModal ??= function showModal(this: HTMLDialogEle
 HTMLDialogElement.prototype.close ??= function close(this: HTMLDialogElement) {
   this.open = false
 }
+// jsdom draws nothing and would complain at every attempt.
+HTMLCanvasElement.prototype.getContext = () => null
+
 // Radix measures sliders and popovers with it.
 globalThis.ResizeObserver ??= class {
   observe() {

@@ -1,0 +1,97 @@
+import { screen } from '@testing-library/react'
+import { describe, expect, it } from 'vitest'
+import type { ModelInfo, ServerStatus } from '@/api/http'
+import { fakeServer, renderApp } from '@/test/renderApp'
+
+const MODEL: ModelInfo = {
+  version: 'model_v1',
+  sha256: 'ab'.repeat(32),
+  file_name: 'model_v1.onnx',
+  backend: 'onnx',
+  fallback_reason: null,
+  feature_spec: 'hands-v1',
+  config: {},
+  languages: ['ase'],
+  num_signs: 70,
+  threshold: 0.6,
+  provenance: {},
+}
+
+const STATUS: ServerStatus = {
+  version: '0.1.0',
+  python: '3.11.2',
+  uptime_s: 5400,
+  ready: true,
+  no_model_reason: null,
+  model: MODEL,
+  connections: 3,
+  sessions_open: 2,
+  sessions_kept: 4,
+  max_sessions: 64,
+  feedback_clips: 0,
+  models_loaded: [],
+}
+
+const HEALTHY = {
+  'GET /ready': () => Response.json({ ready: true, reasons: [], model: null }),
+  'GET /health': () => Response.json({ status: 'ok', version: '0.1.0', model: null }),
+  'GET /api/v1/models/active': () => Response.json(MODEL),
+}
+
+describe('server status', () => {
+  it('shows the model, its hash and what runs it', async () => {
+    fakeServer(HEALTHY)
+    renderApp({}, '/status')
+    expect(await screen.findByText('Ready to translate')).toBeVisible()
+    expect(await screen.findByText(MODEL.sha256)).toBeVisible()
+    expect(screen.getByText('none, the preferred file runs')).toBeVisible()
+  })
+
+  it('gives the reason of a fallback', async () => {
+    const fallback = { ...MODEL, backend: 'torch', fallback_reason: 'model_v1.onnx is truncated' }
+    fakeServer({ ...HEALTHY, 'GET /api/v1/models/active': () => Response.json(fallback) })
+    renderApp({}, '/status')
+    expect(await screen.findByText('model_v1.onnx is truncated')).toBeVisible()
+  })
+
+  it('says why it is not ready and what to do', async () => {
+    const reason = 'no model_v*.onnx in data/models'
+    fakeServer({
+      ...HEALTHY,
+      'GET /ready': () => Response.json({ ready: false, reasons: [reason], model: null }, { status: 503 }),
+      'GET /api/v1/models/active': () => Response.json({ code: 'no_model', message: reason }, { status: 503 }),
+    })
+    renderApp({}, '/status')
+    expect(await screen.findByText(reason)).toBeVisible()
+    expect(await screen.findByText(/or train one/)).toBeVisible()
+  })
+
+  it('says that the server is away', async () => {
+    fakeServer({})
+    renderApp({}, '/status')
+    expect(await screen.findByText('The server does not answer.')).toBeVisible()
+  })
+})
+
+describe('the operator', () => {
+  it('is asked for the token, which is sent and kept nowhere', async () => {
+    fakeServer({
+      ...HEALTHY,
+      'GET /api/v1/status': (request) =>
+        request.headers.get('Authorization') === 'Bearer right'
+          ? Response.json(STATUS)
+          : Response.json({ code: 'not_allowed', message: 'no' }, { status: 401 }),
+      'GET /api/v1/feedback': () => Response.json({ total: 0, clips: [] }),
+    })
+    const { user } = renderApp({}, '/status')
+    await user.type(screen.getByLabelText('Operator token'), 'wrong{Enter}')
+    expect(await screen.findByText('This token was not accepted.')).toBeVisible()
+    await user.clear(screen.getByLabelText('Operator token'))
+    await user.type(screen.getByLabelText('Operator token'), 'right{Enter}')
+    expect(await screen.findByText('2 open, 64 at most')).toBeVisible()
+    expect(await screen.findByText('Nobody has shared a clip yet.')).toBeVisible()
+    expect(JSON.stringify({ ...localStorage, ...sessionStorage })).not.toContain('right')
+    await user.click(screen.getByRole('button', { name: 'Forget the token' }))
+    expect(screen.getByLabelText('Operator token')).toHaveValue('')
+  })
+})
