@@ -9,6 +9,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from app.api.wire import encode_frame
 from app.api.ws_messages import (
@@ -105,6 +106,7 @@ class StreamClient:
         self._ready: Ready | None = None
         self._last_sign_id = 0
         self._next_sequence = 0
+        self._num_sent = 0
         self.num_reconnects = 0
 
     async def __aenter__(self) -> Self:
@@ -128,29 +130,25 @@ class StreamClient:
             StreamRefusedError: the server closed the stream for good.
         """
         first_sequence = self._next_sequence
-        is_begun = False
+        self._num_sent = 0
         wait_s, tried_until_s = FIRST_RETRY_S, time.monotonic() + self._give_up_s
         started_s: float | None = None
         while True:
             try:
                 if self._socket is None:
-                    await self._connect(clip)
-                    is_begun = is_begun or first_sequence == 0
+                    first_frame = await self._connect(clip, first_sequence)
                     wait_s, tried_until_s = FIRST_RETRY_S, time.monotonic() + self._give_up_s
-                assert self._socket is not None
-                assert self._ready is not None
-                reached = self._ready.last_sequence if self._ready.resumed else -1
-                if not is_begun or reached < first_sequence:
+                else:
                     await self._send(self._hello(clip))
-                    is_begun = True
-                    reached = -1
+                    first_frame = 0
                 started_s = time.monotonic() if started_s is None else started_s
-                await self._exchange(clip, first_sequence, max(reached + 1 - first_sequence, 0), started_s)
+                await self._exchange(clip, first_sequence, first_frame, started_s)
                 break
             except _LostError as error:
                 await self._hang_up()
                 if self._ready is None or time.monotonic() + wait_s > tried_until_s:
-                    msg = f"no SignFlow server at {self._url}: {error}; start one with 'make run'"
+                    lost = "no SignFlow server at" if self._ready is None else "lost the connection to"
+                    msg = f"{lost} {self._url}: {error}; start one with 'make run'"
                     raise ServerUnreachableError(msg) from error
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_RETRY_S)
@@ -193,13 +191,26 @@ class StreamClient:
             )
             self._on_sent(time_ms, time.monotonic())
             await self._send(frame)
+            self._num_sent = index + 1
 
-    async def _connect(self, clip: Clip) -> None:
-        """Open a socket and greet; waits while the server is full.
+    async def _connect(self, clip: Clip, first_sequence: int) -> int:
+        """Open a socket and greet, waiting while the server is full; returns the clip's frame to go on with.
 
         Raises:
             _LostError: nobody answers, or the line broke before `ready`.
         """
+        ready = await self._greet(clip)
+        self._ready = ready
+        if not ready.resumed:
+            # A new session: what it has not seen cannot be made good, but must not be answered twice either.
+            self._last_sign_id = 0
+            return self._num_sent
+        if ready.last_sequence < first_sequence and first_sequence > 0:
+            await self._send(self._hello(clip))  # the line broke before this clip's own hello arrived
+            return 0
+        return ready.last_sequence + 1 - first_sequence
+
+    async def _greet(self, clip: Clip) -> Ready:
         busy_until_s = time.monotonic() + self._give_up_s
         while True:
             self._socket = await self._open_socket()
@@ -210,8 +221,7 @@ class StreamClient:
                 answer = await self._next_message(self._socket)
             self._take(answer)
             if isinstance(answer, Ready):
-                self._ready = answer
-                return
+                return answer
             await self._hang_up()
             if time.monotonic() + answer.retry_after_s > busy_until_s:
                 msg = f"{self._url} is full; it asks to come back in {answer.retry_after_s:.0f} s"
@@ -231,7 +241,15 @@ class StreamClient:
                 max_size=1 << 20,
                 proxy=None,
             )
+        except InvalidStatus as error:
+            if error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                msg = f"{self._url} takes no more connections; try again later"
+                raise ServerBusyError(msg) from error
+            msg = f"{self._url} refuses the stream with HTTP {error.response.status_code}; is the address right?"
+            raise ServerUnreachableError(msg) from error
         except InvalidHandshake as error:
+            if isinstance(error.__cause__, EOFError):  # the line broke in the middle of the handshake
+                raise _LostError(str(error)) from error
             msg = f"{self._url} answers, but not as a SignFlow server ({error}); is the address right?"
             raise ServerUnreachableError(msg) from error
         except (OSError, InvalidURI, TimeoutError) as error:
