@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { FakeNetwork } from '@/test/fakeWebSocket'
 import { emptyFrame } from '@/lib/landmarks'
-import type { ServerMessage } from './messages'
+import type { ServerMessage } from './generated/wsMessages'
 import { SignFlowSocket, type ConnectionDetail, type ConnectionState, type StreamSettings } from './SignFlowSocket'
 
 const LIVE: StreamSettings = { width: 640, height: 480, mirrored: false, pace: 'live', locale: 'en' }

@@ -5,7 +5,7 @@
  * state after `open`; they wait in bounded queues until the server has said `ready`. Knows no React and no store.
  */
 import { FrameQueue } from '@/api/frameQueue'
-import type { ClientMessage, Hello, Ready, ServerMessage } from '@/api/messages'
+import { CloseCode, type ClientMessage, type Hello, type Ready, type ServerMessage } from '@/api/generated/wsMessages'
 import { SUBPROTOCOL, encodeFrame } from '@/api/wire'
 
 export type ConnectionState = 'closed' | 'connecting' | 'open' | 'reconnecting' | 'busy'
@@ -16,7 +16,7 @@ export type WebSocketLike = Pick<
   'binaryType' | 'bufferedAmount' | 'readyState' | 'send' | 'close' | 'onopen' | 'onmessage' | 'onclose'
 >
 
-export type StreamSettings = Pick<Hello, 'width' | 'height' | 'mirrored' | 'pace' | 'locale'>
+export type StreamSettings = Required<Pick<Hello, 'width' | 'height' | 'mirrored' | 'pace' | 'locale'>>
 
 export interface ConnectionDetail {
   /** Set while a next attempt is scheduled. */
@@ -33,12 +33,10 @@ export interface SocketOptions {
   random?: () => number
 }
 
-/** Why the server closes for good: `CloseCode` in backend/app/api/ws_messages.py. */
-export const CLOSE_SUPERSEDED = 4003
-export const CLOSE_NO_MODEL = 4004
-const CLOSE_ABUSE = 4001
 /** Trying again would meet the same answer, or (superseded) take the session back from another tab. */
-const FATAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, CLOSE_ABUSE, CLOSE_SUPERSEDED, CLOSE_NO_MODEL])
+const FATAL_CODES = new Set<number>([CloseCode.TOO_BIG, CloseCode.ABUSE, CloseCode.SUPERSEDED, CloseCode.NO_MODEL])
+/** What a connection that vanished closes with; no server sends it. */
+const VANISHED = 1006
 const FIRST_RETRY_S = 0.5
 const LAST_RETRY_S = 15
 /** Ten seconds at 30 frames a second: longer gaps are not worth catching up with. */
@@ -112,7 +110,7 @@ export class SignFlowSocket {
     if (this.stream === null || this.stream.locale === locale) return
     this.stream = { ...this.stream, locale }
     if (!this.isReady) return
-    this.drop(1000)
+    this.drop(CloseCode.NORMAL)
     this.connect('reconnecting')
   }
 
@@ -156,7 +154,7 @@ export class SignFlowSocket {
     this.session = null
     this.commands = []
     this.attempts = 0
-    this.drop(1000)
+    this.drop(CloseCode.NORMAL)
     this.settle()
     if (this.current !== 'closed') this.enter('closed')
   }
@@ -212,7 +210,7 @@ export class SignFlowSocket {
         return
       case 'busy':
         this.options.onMessage(message)
-        this.drop(1013)
+        this.drop(CloseCode.BUSY)
         this.retryIn(message.retry_after_s * (1 + 0.2 * this.random()), 'busy', null)
         return
       default:
@@ -262,7 +260,7 @@ export class SignFlowSocket {
   /** A half-open connection never closes by itself: a ping without any answer until the next one means that it is dead. */
   private beat(): void {
     if (this.awaitsAnswer) {
-      this.lost(1006, 'no answer')
+      this.lost(VANISHED, 'no answer')
       return
     }
     this.awaitsAnswer = true
@@ -301,7 +299,7 @@ export class SignFlowSocket {
     this.socket = null
     socket.onopen = socket.onmessage = socket.onclose = null
     // A page may only say 1000 or 3000-4999; every other code came from the other side.
-    socket.close(code === 1000 ? 1000 : undefined)
+    socket.close(code === CloseCode.NORMAL ? code : undefined)
   }
 
   private finished(): void {

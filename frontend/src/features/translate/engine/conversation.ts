@@ -1,8 +1,7 @@
 /** The page's talk with the server: sends the frames of one stream after another, and writes the answers into the store. */
 import type { StoreApi } from 'zustand/vanilla'
-import type { ServerMessage } from '@/api/messages'
+import { CloseCode, type ServerMessage } from '@/api/generated/wsMessages'
 import {
-  CLOSE_NO_MODEL,
   SignFlowSocket,
   type ConnectionDetail,
   type ConnectionState,
@@ -19,14 +18,13 @@ export interface Frame {
   points: Float32Array
 }
 
-const NO_STREAM: StreamSettings = { width: 640, height: 480, mirrored: false, pace: 'live' }
+const NO_STREAM: StreamSettings = { width: 640, height: 480, mirrored: false, pace: 'live', locale: 'en' }
 
 export class Conversation {
   private readonly socket: SignFlowSocket
   private session = FIRST_SESSION
   private sessionId: string | null = null
   private stream = NO_STREAM
-  private locale = 'en'
   private serverDropped = 0
 
   constructor(
@@ -51,11 +49,11 @@ export class Conversation {
   }
 
   /** A new stream, in a session of its own; what is on the page stays. */
-  open(stream: StreamSettings): void {
+  open(stream: Omit<StreamSettings, 'locale'>): void {
     this.session = nextSession(this.store.getState())
     this.sessionId = null
     this.serverDropped = 0
-    this.stream = { ...stream, locale: this.locale }
+    this.stream = { ...stream, locale: this.stream.locale }
     this.stages.set('server', 'working')
     this.socket.open(this.stream)
   }
@@ -70,7 +68,6 @@ export class Conversation {
   }
 
   setLocale(locale: string): void {
-    this.locale = locale
     this.stream = { ...this.stream, locale }
     this.socket.setLocale(locale)
   }
@@ -136,7 +133,7 @@ export class Conversation {
     if (state === 'open') this.stages.set('server', 'ok')
     else if (state === 'busy') this.stages.fail('server', new EngineError('server_busy', 'the server is full'))
     else if (lost !== null) {
-      const problem = lost.code === CLOSE_NO_MODEL ? 'no_model' : 'server_unreachable'
+      const problem = lost.code === (CloseCode.NO_MODEL as number) ? 'no_model' : 'server_unreachable'
       this.stages.fail('server', new EngineError(problem, lost.reason || `closed with code ${lost.code}`))
     }
   }

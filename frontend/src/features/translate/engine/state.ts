@@ -1,5 +1,5 @@
 /** The store's first state, and how server messages change it: pure, so that a test can step it by hand. */
-import type { ServerMessage, SignMessage } from '@/api/messages'
+import type { ServerMessage, SignMessage } from '@/api/generated/wsMessages'
 import type { Sign, TranslateState } from '../model'
 
 export const INITIAL_STATE: TranslateState = {
