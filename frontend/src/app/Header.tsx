@@ -9,7 +9,7 @@ const THEME_ICONS = { system: Monitor, light: Sun, dark: Moon }
 export function Header() {
   const { t } = useI18n()
   return (
-    <header className="mx-auto flex max-w-7xl items-center gap-1 px-4 py-1 sm:gap-2 sm:px-6 sm:py-3">
+    <header className="mx-auto flex max-w-7xl items-center gap-1 px-4 py-1.5 sm:gap-2 sm:px-6 sm:py-3">
       <a
         href="#captions"
         className="absolute top-2 left-2 z-40 -translate-y-20 rounded-xl bg-accent px-4 py-3 text-on-accent focus:translate-y-0"

@@ -129,7 +129,7 @@ export const en = {
     speak: 'Speak',
     speakStop: 'Stop speaking',
     noVoice: 'This device has no English voice installed.',
-    settings: 'Caption style',
+    settings: 'Style',
   },
   captionSettings: {
     title: 'Caption style',
@@ -193,6 +193,8 @@ export const en = {
     noneHint: 'Spell it letter by letter, or try another word.',
     failed: 'The list could not be loaded.',
     loading: 'Loading the list…',
+    /** By ISO 639-3 code; browsers name few sign languages. */
+    languages: { ase: 'American Sign Language', kvk: 'Korean Sign Language', ins: 'Indian Sign Language' },
     emptyModel: 'The server has no recognition model yet, so there is nothing to list.',
   },
   clips: {

@@ -139,10 +139,10 @@ export const fr: Dictionary = {
     copyFailed: 'Le navigateur a refusé la copie',
     undo: 'Annuler',
     clear: 'Effacer',
-    speak: 'Lire à voix haute',
-    speakStop: 'Arrêter la voix',
+    speak: 'Lire',
+    speakStop: 'Arrêter',
     noVoice: 'Cet appareil n’a pas de voix française installée.',
-    settings: 'Style des sous-titres',
+    settings: 'Style',
   },
   captionSettings: {
     title: 'Style des sous-titres',
@@ -208,6 +208,11 @@ export const fr: Dictionary = {
     noneHint: 'Épelez-le lettre par lettre, ou essayez un autre mot.',
     failed: 'La liste n’a pas pu être chargée.',
     loading: 'Chargement de la liste…',
+    languages: {
+      ase: 'langue des signes américaine',
+      kvk: 'langue des signes coréenne',
+      ins: 'langue des signes indienne',
+    },
     emptyModel: 'Le serveur n’a pas encore de modèle de reconnaissance\u00a0: la liste est vide.',
   },
   clips: {

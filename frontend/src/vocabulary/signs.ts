@@ -2,6 +2,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useCallback, useMemo } from 'react'
 import { fetchSigns, type SignInfo } from '@/api/http'
+import type { Dictionary } from '@/i18n/en'
 import { useI18n, type Locale } from '@/i18n/I18n'
 
 /** A readable text for a label that the server's list does not have: `letter_a` is A, `thank_you` is "thank you". */
@@ -29,11 +30,6 @@ export function useSignText(): (label: string) => string {
   return useCallback((label: string) => texts.get(label) ?? textFromLabel(label), [texts])
 }
 
-/** The name of a sign language by its ISO 639-3 code, as far as the browser knows it. */
-export function languageName(code: string, locale: Locale): string {
-  return new Intl.DisplayNames([locale], { type: 'language' }).of(code) ?? code
-}
-
 /** For searching: without case and accents, so that "deja" finds "déjà". */
 function plain(text: string): string {
   return text
@@ -50,4 +46,10 @@ export function matchSigns(signs: readonly SignInfo[], query: string, locale: Lo
   return signs
     .filter((sign) => plain(text(sign)).includes(wanted))
     .toSorted((a, b) => rank(a) - rank(b) || text(a).localeCompare(text(b), locale))
+}
+
+/** What the languages of these ISO 639-3 codes are called; a code without a name stands for itself. */
+export function languageNames(codes: Iterable<string>, { vocabulary }: Dictionary): string {
+  const names: Record<string, string> = vocabulary.languages
+  return [...new Set(codes)].map((code) => names[code] ?? code).join(', ')
 }

@@ -3,7 +3,7 @@ import { CircleCheck } from 'lucide-react'
 import { fetchActiveModel, fetchReadiness, fetchServerVersion, type ModelInfo } from '@/api/http'
 import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
-import { languageName } from '@/vocabulary/signs'
+import { languageNames } from '@/vocabulary/signs'
 import { Card, Facts } from './Facts'
 import { OperatorArea } from './OperatorArea'
 
@@ -80,8 +80,8 @@ function NoModel() {
 }
 
 function ModelFacts({ model }: { model: ModelInfo }) {
-  const { t, locale, percent } = useI18n()
-  const languages = model.languages.map((code) => languageName(code, locale)).join(', ')
+  const { t, percent } = useI18n()
+  const languages = languageNames(model.languages, t)
   return (
     <Facts
       facts={[

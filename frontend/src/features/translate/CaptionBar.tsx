@@ -14,7 +14,7 @@ export function CaptionBar({ actions }: { actions: CaptionActions }) {
   const message = copyState === 'failed' ? t.captions.copyFailed : speech.missingVoice ? t.captions.noVoice : null
   return (
     <div className="border-t border-line px-1 pt-1">
-      <div className="flex items-center justify-between gap-1 sm:justify-start">
+      <div className="flex flex-wrap items-center justify-between gap-1 sm:justify-start">
         <BarButton label={t.captions.undo} onClick={actions.undo} disabled={!actions.canUndo}>
           <Undo2 aria-hidden size={20} />
         </BarButton>

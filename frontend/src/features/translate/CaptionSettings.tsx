@@ -25,29 +25,31 @@ export function CaptionSettings() {
           sideOffset={8}
           collisionPadding={12}
           align="end"
-          className="z-20 max-h-(--radix-popover-content-available-height) w-[min(22rem,calc(100vw-1.5rem))] overflow-y-auto rounded-2xl border border-line bg-surface p-5 text-ink shadow-card"
+          className="z-20 max-h-(--radix-popover-content-available-height) w-[min(24rem,calc(100vw-1.5rem))] overflow-y-auto rounded-2xl border border-line bg-surface p-4 text-ink shadow-card"
         >
           <p
-            className="mb-4 flex min-h-24 items-center overflow-hidden rounded-xl bg-sunken px-4 py-2 leading-tight font-medium"
+            className="mb-3 flex h-20 items-center overflow-hidden rounded-xl bg-sunken px-4 leading-none font-medium whitespace-nowrap"
             style={{ ...captionColours(captionColour, captionBackground), fontSize: `${captionSizeRem}rem` }}
           >
             {t.captionSettings.sample}
           </p>
-          <label htmlFor={sizeId} className="font-medium">
-            {t.captionSettings.size}
-          </label>
-          <input
-            id={sizeId}
-            type="range"
-            min={CAPTION_SIZES_REM.min}
-            max={CAPTION_SIZES_REM.max}
-            step={CAPTION_SIZES_REM.step}
-            value={captionSizeRem}
-            onChange={(event) => {
-              set({ captionSizeRem: Number(event.target.value) })
-            }}
-            className="mt-1 mb-3 h-8 w-full"
-          />
+          <div className="mb-2 flex items-center gap-4">
+            <label htmlFor={sizeId} className="w-16 shrink-0 font-medium">
+              {t.captionSettings.size}
+            </label>
+            <input
+              id={sizeId}
+              type="range"
+              min={CAPTION_SIZES_REM.min}
+              max={CAPTION_SIZES_REM.max}
+              step={CAPTION_SIZES_REM.step}
+              value={captionSizeRem}
+              onChange={(event) => {
+                set({ captionSizeRem: Number(event.target.value) })
+              }}
+              className="h-10 min-w-0 flex-1"
+            />
+          </div>
           <Swatches
             title={t.captionSettings.colour}
             options={TEXT_COLOURS.map((name) => [name, name === 'auto' ? null : TEXT_HEX[name]])}
@@ -101,11 +103,10 @@ function Swatches<T extends keyof ReturnType<typeof useI18n>['t']['captionSettin
   const { t } = useI18n()
   const id = useId()
   return (
-    <div className="mb-4">
-      <p id={id} className="mb-1.5 flex justify-between gap-3">
-        <span className="font-medium">{title}</span>
-        <span className="text-muted">{t.captionSettings.colours[value]}</span>
-      </p>
+    <div className="mb-3 flex items-center gap-4">
+      <span id={id} className="w-16 shrink-0 font-medium">
+        {title}
+      </span>
       <RadioGroup.Root
         aria-labelledby={id}
         value={value}
@@ -113,7 +114,7 @@ function Swatches<T extends keyof ReturnType<typeof useI18n>['t']['captionSettin
           onChange(name as T)
         }}
         orientation="horizontal"
-        className="flex gap-2.5"
+        className="flex gap-2"
       >
         {options.map(([name, hex]) => (
           <RadioGroup.Item
@@ -121,7 +122,7 @@ function Swatches<T extends keyof ReturnType<typeof useI18n>['t']['captionSettin
             value={name}
             aria-label={t.captionSettings.colours[name]}
             title={t.captionSettings.colours[name]}
-            className="grid size-10 place-items-center rounded-full border border-edge bg-sunken text-sm ring-offset-2 ring-offset-surface data-[state=checked]:ring-3 data-[state=checked]:ring-accent"
+            className="grid size-9 place-items-center rounded-full border border-edge bg-sunken text-sm ring-offset-2 ring-offset-surface data-[state=checked]:ring-3 data-[state=checked]:ring-accent"
             style={hex ? { backgroundColor: hex } : undefined}
           >
             {hex === null && <span aria-hidden>A</span>}

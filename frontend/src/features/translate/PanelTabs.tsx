@@ -18,7 +18,7 @@ export function PanelTabs({ panels }: { panels: Panel[] }) {
           <Tabs.Trigger
             key={panel.id}
             value={panel.id}
-            className="-mb-px min-h-12 shrink-0 border-b-3 border-transparent px-3 font-medium text-muted -outline-offset-4 transition-colors hover:text-ink data-[state=active]:border-accent data-[state=active]:text-ink"
+            className="-mb-px min-h-12 shrink-0 border-b-3 border-transparent px-3 font-medium text-muted rounded-t-lg -outline-offset-4 transition-colors hover:text-ink data-[state=active]:border-accent data-[state=active]:text-ink"
           >
             {panel.title}
           </Tabs.Trigger>

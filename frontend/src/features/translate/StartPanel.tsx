@@ -16,7 +16,7 @@ export function StartPanel({ onOpenFile, onPhoneHelp }: StartPanelProps) {
   const { t } = useI18n()
   const starting = useTranslate(isStarting)
   return (
-    <div className="flex min-h-80 flex-col justify-center gap-5 p-6 sm:p-8 lg:min-h-[23rem]">
+    <div className="flex min-h-80 flex-1 flex-col justify-center gap-5 p-6 sm:p-8 lg:min-h-[23rem]">
       {starting ? <Progress onPhoneHelp={onPhoneHelp} /> : <Invitation />}
       <div>
         <Button variant="quiet" onClick={onOpenFile} className="-ml-4">

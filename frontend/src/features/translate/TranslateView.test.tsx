@@ -249,7 +249,7 @@ describe('files', () => {
 describe('caption style', () => {
   it('changes the captions and is kept for the next visit', async () => {
     const { user } = renderApp({ ...RUNNING, caption: 'hello' })
-    await user.click(screen.getByRole('button', { name: 'Caption style' }))
+    await user.click(screen.getByRole('button', { name: 'Style' }))
     await user.click(screen.getByRole('radio', { name: 'Yellow' }))
     expect(usePreferences.getState().captionColour).toBe('yellow')
     await user.click(screen.getByRole('radio', { name: 'Cream' }))

@@ -42,7 +42,7 @@ export function VideoCard({ onOpenFile, onPhoneHelp }: { onOpenFile: () => void;
   const media = `absolute inset-0 size-full object-contain ${mirror}`
   return (
     <div
-      className={`relative isolate overflow-hidden rounded-2xl shadow-card ${preparing ? 'bg-surface' : 'bg-stage'}`}
+      className={`relative isolate overflow-hidden rounded-2xl shadow-card ${preparing ? 'flex bg-surface lg:flex-1' : 'bg-stage'}`}
     >
       <div
         className={preparing ? 'invisible absolute inset-0 -z-10' : 'relative mx-auto max-h-[33dvh] lg:max-h-[58dvh]'}

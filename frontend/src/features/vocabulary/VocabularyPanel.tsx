@@ -1,7 +1,7 @@
 import { useState } from 'react'
 import { useI18n } from '@/i18n/I18n'
 import type { SignInfo } from '@/api/http'
-import { languageName, matchSigns, textOfSign, useSigns } from '@/vocabulary/signs'
+import { languageNames, matchSigns, textOfSign, useSigns } from '@/vocabulary/signs'
 
 /** What the server can recognise, in the interface's language, searchable; signs known from one person are marked. */
 export function VocabularyPanel() {
@@ -12,7 +12,10 @@ export function VocabularyPanel() {
   if (isError) return <p>{t.vocabulary.failed}</p>
   if (data.signs.length === 0) return <p className="text-muted">{t.vocabulary.emptyModel}</p>
 
-  const languages = [...new Set(data.signs.map((sign) => sign.language))].map((code) => languageName(code, locale))
+  const languages = languageNames(
+    data.signs.map((sign) => sign.language),
+    t,
+  )
   const found = matchSigns(data.signs, query, locale)
   return (
     <div>
@@ -27,7 +30,7 @@ export function VocabularyPanel() {
           }}
           className="min-h-11 w-full rounded-xl border border-edge bg-surface px-4 sm:w-72"
         />
-        <p className="text-muted">{t.vocabulary.count(data.signs.length, languages.join(', '))}</p>
+        <p className="text-muted">{t.vocabulary.count(data.signs.length, languages)}</p>
       </div>
       <Group title={t.vocabulary.words} signs={found.filter((sign) => sign.kind === 'word')} />
       <Group title={t.vocabulary.letters} signs={found.filter((sign) => sign.kind === 'letter')} />
