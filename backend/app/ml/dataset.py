@@ -42,12 +42,13 @@ class Example:
 class LandmarkDataset:
     """Examples of a fixed list of labels; every clip keeps its own length."""
 
-    def __init__(self, clips: Iterable[Clip], *, labels: Sequence[str]) -> None:
+    def __init__(self, clips: Iterable[Clip], *, labels: Sequence[str], is_complete: bool = True) -> None:
         """Prepare clips; a clip whose label is not among `labels` becomes `unknown`.
 
         Args:
             clips: clips to learn from; those marked `suspect` are left out, those marked `nonsign` become background.
             labels: every class in logit order, background classes included.
+            is_complete: whether every sign must have a clip, as training needs and testing does not.
 
         Raises:
             DatasetError: a label has no clip, or a sign's clip has no hand and no pose in any frame.
@@ -66,7 +67,7 @@ class LandmarkDataset:
         )
         present = {example.target for example in self.examples}
         missing = [label for label in labels if index[label] not in present and label not in BACKGROUND]
-        if missing:
+        if missing and is_complete:
             msg = f"no clip to learn from for {', '.join(missing)}; drop these labels or add recordings"
             raise DatasetError(msg)
 

@@ -81,7 +81,7 @@ class Progress:
 class ProgressListener(Protocol):
     """Told after every step; raising stops the run, the last checkpoint stays."""
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: Progress, /) -> None:
         """Take one report."""
         ...
 

@@ -8,6 +8,7 @@ Shapes: B batch, T frames (padded), 75 points.
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -32,7 +33,7 @@ class SamplingConfig:
         trim: the most that is cut from each end of a clip, as a fraction.
         context: probability of a transit movement before, and of one after, a sign.
         background: share of windows that show idle people or unknown movement.
-        made_up: of those, the share that is composed (transits, splices) rather than recorded.
+        made_up: of those, the share that is composed (transits, splices, wandering hands) rather than recorded.
         stream: share of windows cut from a continuous stream, which teach only where signs are.
         people_power: labels are drawn in proportion to their number of people to this power.
     """
@@ -172,19 +173,34 @@ class WindowSampler:
         return _Window(points=points, signing=np.zeros(len(points), np.float32), target=target)
 
     def _made_up_window(self, rng: Generator) -> _Window:
-        """Movement between signs, or the start of one sign spliced to the end of another."""
+        """Movement that is no sign: the way between two signs, the start of one spliced to the end of another, or hands
+        that wander between poses taken from anywhere."""
         first = self._draw(rng, int(rng.choice(self._signs, p=self._sign_weights)))
         own = self._clips_of[first]
         a, b = self._points[first], self._points[own[int(rng.integers(len(own)))]]
-        if rng.random() < 0.6:
-            hold_a, hold_b = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+        kind = rng.random()
+        if kind < 0.3:
             middle = transit(a[-1], b[0], num_frames=int(rng.integers(4, 14)))
-            points = np.concatenate([a[-hold_a:], middle, b[:hold_b]])
-        else:
+            points = np.concatenate([a[-int(rng.integers(1, 4)) :], middle, b[: int(rng.integers(1, 4))]])
+        elif kind < 0.5:
             third = max(2, len(a) // 3), max(2, len(b) // 3)
             middle = transit(a[third[0] - 1], b[-third[1]], num_frames=int(rng.integers(2, 5)))
             points = np.concatenate([a[: third[0]], middle, b[-third[1] :]])
+        else:
+            points = self._wander(rng, own)
         return _Window(points=points, signing=np.zeros(len(points), np.float32), target=self._unknown)
+
+    def _wander(self, rng: Generator, clips: list[int]) -> FloatArray:
+        poses = [self._any_frame(rng, clips) for _ in range(int(rng.integers(3, 6)))]
+        pieces: list[FloatArray] = []
+        for pose, following in pairwise(poses):
+            pieces.append(np.repeat(pose[None], int(rng.integers(1, 4)), axis=0))
+            pieces.append(transit(pose, following, num_frames=int(rng.integers(3, 11))))
+        return np.concatenate(pieces)
+
+    def _any_frame(self, rng: Generator, clips: list[int]) -> FloatArray:
+        points = self._points[clips[int(rng.integers(len(clips)))]]
+        return points[int(rng.integers(len(points)))]
 
     def _stream_window(self, rng: Generator) -> _Window:
         own = self._signer_clips[int(rng.integers(len(self._signer_clips)))]

@@ -1,0 +1,226 @@
+"""Accuracy on people whom a model has never seen: one person is held out, everybody else teaches.
+
+Shapes: N test clips of signs, M clips that must be refused, C labels of the fold (background last).
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ml.artifacts import ModelManifest, SignLabel
+from app.ml.clips import Clip
+from app.ml.dataset import (
+    BACKGROUND,
+    IDLE,
+    LandmarkDataset,
+    people_per_label,
+    prepare,
+    sign_labels,
+    split_by_signer,
+)
+from app.ml.errors import DatasetError
+from app.ml.evaluation import choose_threshold, fit_temperature
+from app.ml.inference.decision import softmax
+from app.ml.landmarks.features import get_feature_spec
+from app.ml.landmarks.layout import LEFT_HAND, RIGHT_HAND
+from app.ml.model import SignEncoder
+from app.ml.recipes import Recipe
+from app.ml.trainer import ProgressListener, SignTrainer, predict_logits
+from app.ml.types import BoolArray, FloatArray
+
+ACCEPTANCE = 0.9
+"""Part of unseen people's signs that the rejection threshold lets pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fold:
+    """One split by people.
+
+    Attributes:
+        person: who is tested.
+        train: clips to learn from, background included.
+        test: the person's clips of labels that somebody in `train` has.
+        refuse: clips of people outside `train`, hands in view, that are no sign.
+        labels: classes of the fold's model, background last.
+    """
+
+    person: str
+    train: Sequence[Clip]
+    test: Sequence[Clip]
+    refuse: Sequence[Clip]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FoldOutcome:
+    """What a fold's model said: `logits` `[N, C]` for `targets` `[N]`, `refuse_logits` `[M, C]`."""
+
+    person: str
+    seed: int
+    labels: tuple[str, ...]
+    targets: NDArray[np.int64]
+    logits: FloatArray
+    refuse_logits: FloatArray
+
+    @property
+    def num_signs(self) -> int:
+        """Labels that are signs; they come before the background."""
+        return sum(label not in BACKGROUND for label in self.labels)
+
+    @property
+    def correct(self) -> BoolArray:
+        """bool `[N]`: the likeliest of all signs is the right one; background is judged apart, by refusal."""
+        return self.logits[:, : self.num_signs].argmax(1) == self.targets
+
+    @property
+    def correct_among_all(self) -> BoolArray:
+        """bool `[N]`: as `correct`, with background among the possible answers."""
+        return self.logits.argmax(1) == self.targets
+
+    def scores(self, temperature: float) -> tuple[FloatArray, FloatArray]:
+        """Calibrated confidence in the best sign, for the signs `[N]` and for what must be refused `[M]`."""
+        return (
+            _sign_scores(self.logits, self.num_signs, temperature),
+            _sign_scores(self.refuse_logits, self.num_signs, temperature),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the outcome; a half-written file never takes the name."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft.npz")
+        np.savez_compressed(
+            draft,
+            about=json.dumps({"person": self.person, "seed": self.seed, "labels": self.labels}),
+            targets=self.targets,
+            logits=self.logits,
+            refuse_logits=self.refuse_logits,
+        )
+        draft.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "FoldOutcome":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            return cls(
+                person=about["person"],
+                seed=about["seed"],
+                labels=tuple(about["labels"]),
+                targets=file["targets"],
+                logits=file["logits"],
+                refuse_logits=file["refuse_logits"],
+            )
+
+
+def hold_out(
+    clips: Sequence[Clip], background: Sequence[Clip], *, person: str, also_absent: Iterable[str] = ()
+) -> Fold:
+    """Split so that one person (and whoever else is named) is never seen in training.
+
+    Args:
+        clips: recordings of the language's signs, idle included.
+        background: recordings of anything else, taught as unknown movement.
+        person: who is tested.
+        also_absent: people left out of training without being tested; their non-sign clips are to be refused.
+
+    Raises:
+        DatasetError: the person has no clip of a sign that anybody else has.
+    """
+    absent = {person, *also_absent}
+    train, _ = split_by_signer(clips, absent & {clip.signer or "" for clip in clips})
+    signs = sign_labels(train)
+    own = [clip for clip in clips if clip.signer == person and clip.quality not in ("suspect", "nonsign")]
+    test = [clip for clip in own if clip.label in signs]
+    if not test:
+        msg = f"{person} has no clip of a sign that somebody else has too; choose another person"
+        raise DatasetError(msg)
+    elsewhere = [clip for clip in background if clip.signer not in absent and clip.quality != "suspect"]
+    refuse = [clip for clip in (*clips, *background) if clip.signer in absent and _must_be_refused(clip)]
+    return Fold(person=person, train=(*train, *elsewhere), test=test, refuse=refuse, labels=(*signs, *BACKGROUND))
+
+
+def train_fold(
+    fold: Fold, recipe: Recipe, *, seed: int, on_progress: ProgressListener | None = None
+) -> tuple[SignEncoder, FoldOutcome]:
+    """Train without the fold's person, then ask about that person's clips."""
+    config = recipe.with_seed(seed)
+    model = (
+        SignTrainer(recipe.model, config)
+        .fit(LandmarkDataset(fold.train, labels=fold.labels), on_progress=on_progress)
+        .model
+    )
+    outcome = FoldOutcome(
+        person=fold.person,
+        seed=seed,
+        labels=fold.labels,
+        targets=np.array([fold.labels.index(clip.label or "") for clip in fold.test]),
+        logits=predict_logits(model, [prepare(clip) for clip in fold.test], config),
+        refuse_logits=predict_logits(model, [prepare(clip) for clip in fold.refuse], config),
+    )
+    return model, outcome
+
+
+def calibrate(outcomes: Sequence[FoldOutcome], *, without: str | None = None) -> tuple[float, float]:
+    """Temperature and rejection threshold from folds, each judged by a model that never saw its person.
+
+    The temperature is the median over folds (their vocabularies differ); the threshold lets `ACCEPTANCE` of the signs
+    pass,
+    every person counting the same.
+
+    Args:
+        outcomes: folds of one recipe.
+        without: a person whose own clips may not take part, because the result is judged on them.
+
+    Raises:
+        DatasetError: no fold is left.
+    """
+    used = [outcome for outcome in outcomes if outcome.person != without]
+    if not used:
+        msg = "no fold to calibrate on"
+        raise DatasetError(msg)
+    temperature = float(np.median([fit_temperature(outcome.logits, outcome.targets) for outcome in used]))
+    scores = [outcome.scores(temperature)[0] for outcome in used]
+    longest = max(map(len, scores))
+    even = np.concatenate([np.resize(np.sort(values), longest) for values in scores])
+    return temperature, choose_threshold(even, acceptance=ACCEPTANCE)
+
+
+def describe_model(
+    train: Sequence[Clip],
+    labels: Sequence[str],
+    recipe: Recipe,
+    *,
+    version: str,
+    provenance: dict[str, str | int | float | list[str]],
+) -> ModelManifest:
+    """The manifest of a model that was trained on these clips; calibration is the caller's to add."""
+    people = people_per_label(train)
+    language = next((clip.language for clip in train if clip.language is not None), "und")
+    return ModelManifest(
+        version=version,
+        config=recipe.model.to_dict(),
+        feature_spec=recipe.trainer.feature_spec,
+        num_features=get_feature_spec(recipe.trainer.feature_spec).num_features,
+        labels=tuple(SignLabel(label=label, language=language, num_people=people.get(label, 0)) for label in labels),
+        background=BACKGROUND,
+        provenance={"recipe": recipe.name, **provenance},
+    )
+
+
+def _must_be_refused(clip: Clip) -> bool:
+    if clip.label != IDLE and clip.quality != "nonsign":
+        return False
+    has_hand = ~np.isnan(clip.landmarks[:, (LEFT_HAND.start, RIGHT_HAND.start), 0]).all(axis=1)
+    return float(has_hand.mean()) > 0.3
+
+
+def _sign_scores(logits: FloatArray, num_signs: int, temperature: float) -> FloatArray:
+    if len(logits) == 0:
+        return np.zeros(0, np.float32)
+    probabilities = softmax(logits / np.float32(temperature))
+    best = probabilities[:, :num_signs].max(-1)
+    return np.where(best >= probabilities.max(-1), best, np.float32(0))

@@ -1,0 +1,63 @@
+"""The recordings that the shipped models learn from: which files of the data folder, which language, which people."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from app.ml.clips import Clip, load_dataset
+from app.ml.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """One language's part of the recordings.
+
+    Attributes:
+        language: ISO 639-3 code.
+        prefix: how its files' names begin.
+        people: who is held out in turn. Fixed, so that figures stay comparable.
+    """
+
+    language: str
+    prefix: str
+    people: tuple[str, ...]
+
+
+# fmt: off
+CORPORA: Final = {
+    corpus.language: corpus
+    for corpus in (
+        Corpus(language="ase", prefix="asl_", people=(
+            "electronicaddict", "tam", "dmohazab", "TheCamNelson", "kelhuynh", "chrille91", "parsa", "surtecha",
+            "kawayapp", "ilkerdemir", "akashcodes23",
+        )),
+        Corpus(language="kvk", prefix="ksl_", people=("set2", "set4")),
+    )
+}
+# fmt: on
+
+
+def load_corpus(folder: Path, language: str) -> tuple[list[Clip], list[Clip]]:
+    """Read a folder of data sets: the language's clips, and all others as background.
+
+    Clips of other languages that agree with other people (`ok`) are left out of the background: a wave that says
+    hello in one
+    language must not be taught as meaningless in another.
+
+    Raises:
+        DatasetError: the folder has no data set of the language.
+        ClipFileError: a file cannot be read.
+    """
+    corpus = CORPORA[language]
+    own: list[Clip] = []
+    others: list[Clip] = []
+    for path in sorted(folder.glob("*.npz")):
+        clips = load_dataset(path)
+        if path.name.startswith(corpus.prefix):
+            own += [replace(clip, language=language) for clip in clips]
+        else:
+            others += [clip for clip in clips if clip.quality != "ok"]
+    if not own:
+        msg = f"no data set {corpus.prefix}*.npz in {folder}; docs/training.md says where the recordings come from"
+        raise DatasetError(msg)
+    return own, others

@@ -1,0 +1,144 @@
+"""Measures a recipe on people it has never seen: trains without one person, tests on that person, for each in turn.
+
+Tested are the person's clips of signs that somebody else has (no `suspect` clips). Refusal of idle and non-sign clips
+with a hand in view is judged apart, at a threshold that was chosen on the other people. Finished folds are kept in
+`--runs`, so that an interrupted evaluation goes on where it stopped.
+
+    python -m scripts.evaluate_unseen --data ../../shared/data --recipe starter --seeds 0,1,2
+"""
+
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from app.ml.evaluation import Interval, accepted_fraction, bootstrap_over_people
+from app.ml.recipes import get_recipe
+from app.ml.unseen import FoldOutcome, calibrate, hold_out, train_fold
+from scripts.console import STDERR, user_errors
+from scripts.corpus import CORPORA, load_corpus
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with the recordings' data sets.")],
+    *,
+    language: Annotated[str, typer.Option(help="ISO 639-3 code: ase (ASL) or kvk (Korean SL).")] = "ase",
+    recipe: Annotated[str, typer.Option(help="Which recipe to judge; see app/ml/recipes.py.")] = "starter",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
+    runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = Path("runs/unseen"),
+    jobs: Annotated[int, typer.Option(min=1, help="Folds trained at the same time, one thread each.")] = 2,
+    output: Annotated[Path | None, typer.Option(help="Write the report here, for `train --unseen`.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+) -> None:
+    """Measure a recipe on people it has never seen."""
+    with user_errors():
+        if language not in CORPORA:
+            raise typer.BadParameter(f"{language!r} is none of {', '.join(CORPORA)}", param_hint="--language")
+        chosen = [int(seed) for seed in seeds.split(",")]
+        outcomes = _run_folds(data, language, recipe, chosen, runs, jobs)
+        report = {"recipe": recipe, "language": language, "seeds": chosen} | _summarise(outcomes, language)
+        if output is not None:
+            output.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    if as_json:
+        typer.echo(orjson.dumps(report).decode())
+    else:
+        _print(report, recipe)
+
+
+def fold_path(runs: Path, recipe: str, language: str, person: str, seed: int) -> Path:
+    """Where a finished fold is kept."""
+    return runs / f"{recipe}-{language}" / f"{person}-{seed}.npz"
+
+
+def _run_folds(data: Path, language: str, recipe: str, seeds: list[int], runs: Path, jobs: int) -> list[FoldOutcome]:
+    wanted = [(person, seed) for seed in seeds for person in CORPORA[language].people]
+    missing = [task for task in wanted if not fold_path(runs, recipe, language, *task).exists()]
+    with Progress(console=STDERR) as progress, ProcessPoolExecutor(max_workers=jobs) as executor:
+        bar = progress.add_task(f"{len(missing)} folds to train", total=len(missing))
+        futures = [executor.submit(run_fold, data, language, recipe, person, seed, runs) for person, seed in missing]
+        for future in as_completed(futures):
+            future.result()
+            progress.advance(bar)
+    return [FoldOutcome.load(fold_path(runs, recipe, language, *task)) for task in wanted]
+
+
+def run_fold(data: Path, language: str, recipe: str, person: str, seed: int, runs: Path) -> None:
+    """Train and test one fold and keep its outcome; runs in a process of its own."""
+    clips, background = load_corpus(data, language)
+    _, outcome = train_fold(hold_out(clips, background, person=person), get_recipe(recipe), seed=seed)
+    outcome.save(fold_path(runs, recipe, language, person, seed))
+
+
+def _summarise(outcomes: list[FoldOutcome], language: str) -> dict[str, object]:
+    per_person: dict[str, dict[str, float | int | None]] = {}
+    for person in CORPORA[language].people:
+        own = [outcome for outcome in outcomes if outcome.person == person]
+        accuracy = [float(outcome.correct.mean()) for outcome in own]
+        accepted, refused = [], []
+        for outcome in own:
+            temperature, threshold = calibrate(
+                [other for other in outcomes if other.seed == outcome.seed], without=person
+            )
+            signs, refuse = outcome.scores(temperature)
+            accepted.append(accepted_fraction(signs, threshold=threshold))
+            if len(refuse):
+                refused.append(1 - accepted_fraction(refuse, threshold=threshold))
+        per_person[person] = {
+            "num_clips": len(own[0].targets),
+            "accuracy": float(np.mean(accuracy)),
+            "accuracy_lowest": min(accuracy),
+            "accuracy_highest": max(accuracy),
+            "accuracy_with_background": float(np.mean([outcome.correct_among_all.mean() for outcome in own])),
+            "accepted": float(np.mean(accepted)),
+            "num_refuse": len(own[0].refuse_logits),
+            "refused": float(np.mean(refused)) if refused else None,
+        }
+    return {
+        "people": per_person,
+        "accuracy": asdict(_interval(per_person, "accuracy")),
+        "accuracy_with_background": asdict(_interval(per_person, "accuracy_with_background")),
+        "accepted": asdict(_interval(per_person, "accepted")),
+        "calibration": dict(zip(("temperature", "threshold"), calibrate(outcomes), strict=True)),
+    }
+
+
+def _interval(per_person: dict[str, dict[str, float | int | None]], key: str) -> Interval:
+    return bootstrap_over_people({person: float(row[key] or 0.0) for person, row in per_person.items()})
+
+
+def _print(report: dict[str, object], recipe: str) -> None:
+    table = Table(title=f"recipe {recipe}: people never seen in training")
+    columns = ("person", "clips", "accuracy", "over seeds", "with background", "accepted", "refused (clips)")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "person" else "right")
+    people = report["people"]
+    assert isinstance(people, dict)
+    for person, row in people.items():
+        refused = "-" if row["refused"] is None else f"{row['refused']:.3f} ({row['num_refuse']})"
+        table.add_row(
+            person,
+            str(row["num_clips"]),
+            f"{row['accuracy']:.3f}",
+            f"{row['accuracy_lowest']:.3f}-{row['accuracy_highest']:.3f}",
+            f"{row['accuracy_with_background']:.3f}",
+            f"{row['accepted']:.3f}",
+            refused,
+        )
+    console = Console()
+    console.print(table)
+    for key in ("accuracy", "accuracy_with_background", "accepted"):
+        mean = report[key]
+        assert isinstance(mean, dict)
+        console.print(f"{key}: {mean['mean']:.4f}, 95% interval over people {mean['low']:.3f}-{mean['high']:.3f}")
+    console.print(f"calibration: {report['calibration']}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
