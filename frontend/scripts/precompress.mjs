@@ -1,7 +1,7 @@
 /**
  * Writes .br and .gz siblings beside every built file that shrinks, so that the server sends them as they are.
  *
- * Reads and writes dist; keeps results in .cache/precompressed by content hash, because the models alone take a minute.
+ * Reads and writes dist; keeps results in .cache/precompressed by content hash, because the models alone take ten seconds.
  *
  *     node scripts/precompress.mjs
  */
@@ -23,7 +23,7 @@ const ENCODINGS = [
     compress: (content) =>
       promisify(brotliCompress)(content, {
         params: {
-          // Quality 11 gains 1 % on the models and takes ten times as long.
+          // Quality 11 would save 1.1 of 16 MB and take 80 s instead of 10.
           [constants.BROTLI_PARAM_QUALITY]: content.length > 4e6 ? 9 : 11,
           [constants.BROTLI_PARAM_LGWIN]: 24,
           [constants.BROTLI_PARAM_SIZE_HINT]: content.length,
