@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic_settings import SettingsConfigDict
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from app.api.deps import AppServices
@@ -45,6 +47,12 @@ class LiveServer:
         return f"ws://127.0.0.1:{self.port}/api/v1/translate/stream"
 
 
+class SettingsWithoutFile(Settings):
+    """Settings that read no `.env` file."""
+
+    model_config = SettingsConfigDict(env_file=None)
+
+
 def make_settings(
     data_dir: Path,
     *,
@@ -54,8 +62,7 @@ def make_settings(
     allowed_origins: list[str] | None = None,
 ) -> Settings:
     """Settings that touch nothing outside `data_dir`."""
-    return Settings(
-        _env_file=None,
+    return SettingsWithoutFile(
         port=0,
         data_dir=data_dir,
         model_dir=data_dir / "models",
@@ -150,10 +157,14 @@ async def send_all(socket: ClientConnection, frames: list[bytes]) -> None:
         await socket.send(frame)
 
 
-async def messages(socket: AsyncIterable[str | bytes]) -> AsyncGenerator[Message]:
-    """Every message, decoded, until the socket closes."""
-    async for text in socket:
-        yield json.loads(text)
+async def close_code(socket: ClientConnection, *, timeout_s: float = 10.0) -> int | None:
+    """The code with which the server closes; what it sends before is read and forgotten."""
+    async with asyncio.timeout(timeout_s):
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.recv()
+        await socket.wait_closed()
+    return socket.close_code
 
 
 async def receive_until(socket: ClientConnection, kind: str, *, timeout_s: float = 10.0) -> Message:

@@ -1,0 +1,1 @@
+"""Golden vectors: what Python and TypeScript must agree on, and the scripts that write them."""
