@@ -1,0 +1,223 @@
+"""Reads continuous streams of people whom the model has never seen, as the live server would, and
+counts what came out.
+
+For each person a model is trained without that person and without those who lend their idle movement. The person's
+clips are
+joined with 0.3-0.6 s of hand transit and short rests; the idle stream is a stranger who moves the hands in view
+without signing. Sent signs are right when label and time agree (one to one, overlap within 300 ms). Delay is from the
+true end of a sign to its answer, on the capture clock. Trained models are kept in `--runs`.
+
+    python -m scripts.evaluate_live --corpus ../../shared/data --unseen-runs runs/unseen
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from app.ml.artifacts import Calibration, load_torch_artifact, save_torch_artifact
+from app.ml.clips import Clip
+from app.ml.dataset import IDLE
+from app.ml.evaluation import TimedSign
+from app.ml.inference.segmenter import SegmenterConfig
+from app.ml.live_evaluation import LiveScore, add_scores, delay_percentile, run_stream, score_stream
+from app.ml.pipeline import SignFlowInferencePipeline
+from app.ml.recipes import get_recipe
+from app.ml.signed_streams import SignedStream, build_stream
+from app.ml.unseen import FoldOutcome, calibrate, describe_model, hold_out, train_fold
+from scripts.console import STDERR, user_errors
+from scripts.corpus import CORPORA, load_corpus
+
+IDLE_GIVERS: Final = ("dmohazab", "argav304")
+"""The people whose recordings show hands that move in view without signing; absent from every model judged here."""
+TUNED_ON: Final = ("tam", "chrille91")
+"""People whose streams were looked at while the segmenter's limits were chosen; shown, but not in the mean."""
+CLIPS_PER_PERSON: Final = 48
+
+
+def main(
+    corpus: Annotated[Path, typer.Option(help="Folder with the recordings' data sets.")],
+    *,
+    unseen_runs: Annotated[Path, typer.Option(help="Folds of evaluate_unseen, for calibration.")] = Path("runs/unseen"),
+    recipe: Annotated[str, typer.Option(help="Which recipe to judge.")] = "starter",
+    seed: Annotated[int, typer.Option(help="Of training and of the streams.")] = 0,
+    fps: Annotated[str, typer.Option(help="Frame rates, separated by commas.")] = "30,15,8",
+    people: Annotated[str | None, typer.Option(help="Only these people, separated by commas.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where trained models are kept.")] = Path("runs/live"),
+    jobs: Annotated[int, typer.Option(min=1, help="Models trained at the same time.")] = 2,
+    output: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+) -> None:
+    """Read streams of unseen people and count what came out."""
+    chosen = tuple(people.split(",")) if people else tuple(p for p in CORPORA["ase"].people if p not in IDLE_GIVERS)
+    rates = [float(rate) for rate in fps.split(",")]
+    with user_errors():
+        _train_all(corpus, recipe, chosen, seed, runs, jobs)
+        folds = [FoldOutcome.load(path) for path in sorted((unseen_runs / f"{recipe}-ase").glob("*.npz"))]
+        clips, background = load_corpus(corpus, "ase")
+        results = {f"{rate:g}": _Rate(people={}) for rate in rates}
+        for person in chosen:
+            pipeline = _calibrated(model_path(runs, recipe, person, seed), folds, person)
+            for rate in rates:
+                results[f"{rate:g}"].people[person] = _judge(person, [*clips, *background], pipeline, rate, seed)
+            pipeline.close()
+    report = {
+        "recipe": recipe,
+        "seed": seed,
+        "tuned_on": TUNED_ON,
+        "rates": {rate: result.summary() for rate, result in results.items()},
+    }
+    if output is not None:
+        output.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    if as_json:
+        typer.echo(orjson.dumps(report).decode())
+    else:
+        for rate, result in results.items():
+            result.print(rate)
+
+
+def model_path(runs: Path, recipe: str, person: str, seed: int) -> Path:
+    """Where the model that has never seen `person` is kept."""
+    return runs / recipe / f"{person}-{seed}" / "model_v1.pt"
+
+
+def _train_all(corpus: Path, recipe: str, people: Sequence[str], seed: int, runs: Path, jobs: int) -> None:
+    missing = [person for person in people if not model_path(runs, recipe, person, seed).exists()]
+    with Progress(console=STDERR) as progress, ProcessPoolExecutor(max_workers=jobs) as executor:
+        bar = progress.add_task(f"{len(missing)} models to train", total=len(missing))
+        for future in as_completed([executor.submit(train, corpus, recipe, p, seed, runs) for p in missing]):
+            future.result()
+            progress.advance(bar)
+
+
+def train(corpus: Path, recipe: str, person: str, seed: int, runs: Path) -> None:
+    """Train one model without a person and without the idle givers; runs in a process of its own."""
+    clips, background = load_corpus(corpus, "ase")
+    fold = hold_out(clips, background, person=person, also_absent=IDLE_GIVERS)
+    chosen = get_recipe(recipe)
+    model, _ = train_fold(fold, chosen, seed=seed)
+    manifest = describe_model(fold.train, fold.labels, chosen, version="v1", provenance={"held_out": person})
+    path = model_path(runs, recipe, person, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_torch_artifact(path, state_dict=model.state_dict(), manifest=manifest)
+
+
+def _calibrated(path: Path, folds: Sequence[FoldOutcome], person: str) -> SignFlowInferencePipeline:
+    """The fold's model with a calibration in which the person had no part, in a file of its own beside it."""
+    state, manifest = load_torch_artifact(path)
+    if folds:
+        temperature, threshold = calibrate(folds, without=person)
+        manifest = replace(manifest, calibration=Calibration(temperature=temperature, threshold=threshold))
+    calibrated = path.with_name("model_v2.pt")
+    save_torch_artifact(calibrated, state_dict=state, manifest=replace(manifest, version="v2"))
+    return SignFlowInferencePipeline.load_file(calibrated)
+
+
+def _judge(
+    person: str, clips: Sequence[Clip], pipeline: SignFlowInferencePipeline, rate: float, seed: int
+) -> "_Person":
+    known = set(pipeline.manifest.label_names)
+    own = [clip for clip in clips if clip.signer == person and clip.label in known and _is_sign(clip)]
+    idle = [clip for clip in clips if clip.signer in IDLE_GIVERS and clip.label == IDLE]
+    signing = build_stream(_mix(own, seed), seed=seed, fps=rate, idle_clips=idle)
+    resting = replace(build_stream(_shuffled(idle, seed)[:120], seed=seed, fps=rate), signs=())
+    return _Person(signing=_score(signing, pipeline), idle=_score(resting, pipeline))
+
+
+def _score(stream: SignedStream, pipeline: SignFlowInferencePipeline) -> LiveScore:
+    sent, num_asks = run_stream(stream.clip, pipeline, SegmenterConfig())
+    made = [TimedSign(label=sign.label or "", start_ms=sign.start_ms, end_ms=sign.end_ms) for sign in stream.signs]
+    return score_stream(stream.clip, made, sent, num_asks=num_asks)
+
+
+def _is_sign(clip: Clip) -> bool:
+    return clip.label != IDLE and clip.quality not in ("suspect", "nonsign")
+
+
+def _shuffled(clips: Sequence[Clip], seed: int) -> list[Clip]:
+    return [clips[i] for i in np.random.default_rng([seed, 17]).permutation(len(clips))]
+
+
+def _mix(clips: Sequence[Clip], seed: int) -> list[Clip]:
+    """Every label about equally often, in random order."""
+    by_label: dict[str, list[Clip]] = {}
+    for clip in _shuffled(clips, seed):
+        by_label.setdefault(clip.label or "", []).append(clip)
+    each = -(-CLIPS_PER_PERSON // len(by_label))
+    return _shuffled([clip for group in by_label.values() for clip in group[:each]], seed + 1)[:CLIPS_PER_PERSON]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Person:
+    signing: LiveScore
+    idle: LiveScore
+
+    def row(self) -> dict[str, float | int]:
+        signing, idle = self.signing, self.idle
+        idle_minutes = idle.duration_ms / 60_000
+        return {
+            "signs": signing.num_made,
+            "minutes": signing.duration_ms / 60_000,
+            "f1": signing.f1,
+            "recall": signing.num_right / max(1, signing.num_made),
+            "precision": signing.num_right / max(1, signing.num_sent),
+            "unsure": signing.num_unsure,
+            "delay_p50_ms": delay_percentile(signing, 50),
+            "delay_p95_ms": delay_percentile(signing, 95),
+            "idle_minutes": idle_minutes,
+            "false_per_idle_minute": idle.sent_per_minute,
+            "unsure_per_idle_minute": idle.num_unsure / idle_minutes,
+            "asks_per_second": signing.num_asks / (signing.duration_ms / 1000),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rate:
+    """Results at one frame rate."""
+
+    people: dict[str, _Person]
+
+    def judged(self) -> list[_Person]:
+        """Everybody but those whose streams the limits were chosen on."""
+        others = [result for person, result in self.people.items() if person not in TUNED_ON]
+        return others or list(self.people.values())
+
+    def everybody(self) -> _Person:
+        judged = self.judged()
+        return _Person(
+            signing=add_scores([result.signing for result in judged]),
+            idle=add_scores([result.idle for result in judged]),
+        )
+
+    def mean_f1(self) -> float:
+        return float(np.mean([result.signing.f1 for result in self.judged()]))
+
+    def summary(self) -> dict[str, object]:
+        return {
+            "mean_f1": self.mean_f1(),
+            "all": self.everybody().row(),
+            "people": {person: result.row() for person, result in self.people.items()},
+        }
+
+    def print(self, rate: str) -> None:
+        rows = {person + (" (tuned on)" if person in TUNED_ON else ""): r.row() for person, r in self.people.items()}
+        rows["all but tuned on"] = self.everybody().row()
+        table = Table(title=f"{rate} frames a second; mean F1 over people {self.mean_f1():.3f}")
+        table.add_column("person")
+        for column in rows["all but tuned on"]:
+            table.add_column(column.replace("_", " "), justify="right")
+        for name, row in rows.items():
+            table.add_row(name, *(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+        Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
