@@ -19,6 +19,7 @@ from app.core.errors import ConfigurationError
 from app.core.logging import configure_logging
 from app.services.operator_service import load_operator
 
+_BACKLOG: Final = 2_048
 _GRACE_S: Final = 5
 """Time for open HTTP answers at shutdown, after the streams have been drained."""
 
@@ -76,6 +77,7 @@ def open_socket(settings: Settings) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.stream.send_timeout_s * 1_000))
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)  # at once: two bound sockets that do not listen yet would not see each other
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
