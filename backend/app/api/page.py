@@ -85,6 +85,9 @@ class PageFiles(StaticFiles):
         super().__init__(directory=directory, html=True, check_dir=False)
         self._index = directory / "index.html"
 
+    async def check_config(self) -> None:
+        """A folder that is not there is no error: the page may be built later."""
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer one request."""
         try:

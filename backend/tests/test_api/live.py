@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from fastapi import FastAPI
 from pydantic_settings import SettingsConfigDict
 from websockets.asyncio.client import ClientConnection, connect
@@ -138,6 +139,11 @@ async def client(live: LiveServer, **options: Any) -> AsyncGenerator[ClientConne
         live.stream, subprotocols=[Subprotocol("signflow.v1")], compression=None, ping_interval=None, **options
     ) as socket:
         yield socket
+
+
+def http_client(live: LiveServer) -> httpx.AsyncClient:
+    """A client of the HTTP interface; making a TLS context for each would be most of a test's time."""
+    return httpx.AsyncClient(base_url=live.http, verify=False)
 
 
 async def send(socket: ClientConnection, **message: Any) -> None:
