@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.api.wire import FLOAT16, FLOAT32, HEADER_SIZE, FrameError, FrameProblem, decode_frame, encode_frame
@@ -94,12 +94,14 @@ def test_a_clear_flag_makes_a_part_missing_whatever_its_bytes_say() -> None:
     assert (frame.landmarks[POSE] == 0.5).all()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=1_000))
 def test_any_bytes_are_a_frame_or_a_frame_error(data: bytes) -> None:
     with pytest.raises(FrameError):
         decode_frame(data)
 
 
+@settings(deadline=None)
 @given(
     header=st.tuples(st.integers(0, 7), st.integers(0, 2**32 - 1), st.floats(0, 1e14)),
     dtype=st.sampled_from((FLOAT32, FLOAT16)),
