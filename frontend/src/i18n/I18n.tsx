@@ -19,7 +19,7 @@ export function detectLocale(languages: readonly string[] = navigator.languages)
 interface I18n {
   t: Dictionary
   locale: Locale
-  /** A fraction as a whole percentage, without the sign. */
+  /** A fraction as a whole percentage, without the sign; `<1` for what would round to nothing. */
   percent: (fraction: number) => string
   decimal: (value: number, digits: number) => string
   date: (iso: string) => string
@@ -29,7 +29,7 @@ function createI18n(locale: Locale): I18n {
   return {
     t: DICTIONARIES[locale],
     locale,
-    percent: (fraction) => Math.round(fraction * 100).toString(),
+    percent: (fraction) => (fraction > 0 && fraction < 0.005 ? '<1' : Math.round(fraction * 100).toString()),
     decimal: (value, digits) =>
       value.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }),
     date: (iso) => new Date(iso).toLocaleString(locale, { dateStyle: 'medium', timeStyle: 'short' }),

@@ -23,6 +23,8 @@ export function Dialog({ open, title, onClose, children }: DialogProps) {
     const dialog = ref.current
     if (!dialog || !open || dialog.open) return
     dialog.showModal()
+    // The browser would focus the close button; React's autoFocus comes too early to be noticed by showModal.
+    dialog.querySelector<HTMLElement>('[data-autofocus]')?.focus()
     return () => {
       dialog.close()
     }

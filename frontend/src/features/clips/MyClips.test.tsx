@@ -52,3 +52,15 @@ it('says how clips come to be there when there is none', async () => {
   await user.click(screen.getByRole('tab', { name: 'My clips' }))
   expect(screen.getByText('You have shared nothing.')).toBeVisible()
 })
+
+it('deletes everything only when asked twice', async () => {
+  useGiverTokens.setState({ tokens: ['today'] })
+  const deleted = serve({ today: [clip('one', 'mother')] })
+  const { user } = renderApp()
+  await user.click(screen.getByRole('tab', { name: 'My clips' }))
+  await user.click(await screen.findByRole('button', { name: 'Delete all' }))
+  expect(deleted).toEqual([])
+  await user.click(screen.getByRole('button', { name: 'Really delete it?' }))
+  expect(await screen.findByText('You have shared nothing.')).toBeVisible()
+  expect(deleted).toEqual(['one'])
+})

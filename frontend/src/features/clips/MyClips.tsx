@@ -1,5 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Trash2 } from 'lucide-react'
+import { useState } from 'react'
 import { deleteClip, fetchClips, type FeedbackClip } from '@/api/http'
 import { Button } from '@/components/ui/Button'
 import { Notice } from '@/components/ui/Notice'
@@ -27,6 +28,7 @@ export function MyClips() {
   const { t } = useI18n()
   const tokens = useGiverTokens((state) => state.tokens)
   const queries = useQueryClient()
+  const [sure, setSure] = useState(false)
   const list = useQuery({ queryKey: ['clips', tokens], queryFn: () => fetchGiven(tokens), enabled: tokens.length > 0 })
   const remove = useMutation({
     mutationFn: async (clips: GivenClip[]) => {
@@ -53,12 +55,16 @@ export function MyClips() {
         <Button
           variant="danger"
           disabled={remove.isPending}
+          onBlur={() => {
+            setSure(false)
+          }}
           onClick={() => {
-            remove.mutate(clips)
+            setSure(!sure)
+            if (sure) remove.mutate(clips)
           }}
         >
           <Trash2 aria-hidden size={18} />
-          {t.clips.deleteAll}
+          {sure ? t.clips.deleteAllSure(clips.length) : t.clips.deleteAll}
         </Button>
       </div>
       {remove.isError && <Notice tone="danger" title={t.clips.deleteFailed} />}

@@ -100,7 +100,8 @@ function TokenForm({ busy, onToken }: { busy: boolean; onToken: (token: string) 
 }
 
 function StatusFacts({ status }: { status: ServerStatus }) {
-  const { t, decimal, date } = useI18n()
+  const { t, date } = useI18n()
+  const minutes = Math.floor(status.uptime_s / 60)
   const loaded = status.models_loaded.map(
     (model) => `${model.version} (${model.backend}, ${model.sha256.slice(0, 12)}, ${date(model.loaded_at)})`,
   )
@@ -109,7 +110,7 @@ function StatusFacts({ status }: { status: ServerStatus }) {
       facts={[
         { name: t.status.serverVersion, value: status.version },
         { name: t.status.python, value: status.python },
-        { name: t.status.uptime, value: t.status.hours(decimal(status.uptime_s / 3600, 1)) },
+        { name: t.status.uptime, value: t.status.uptimeOf(Math.floor(minutes / 60), minutes % 60) },
         { name: t.status.connections, value: status.connections },
         { name: t.status.sessions, value: t.status.sessionsOf(status.sessions_open, status.max_sessions) },
         {

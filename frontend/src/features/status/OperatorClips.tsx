@@ -32,7 +32,7 @@ export function OperatorClips({ token }: { token: string }) {
             <li key={clip.id} className="flex flex-wrap items-center gap-x-4 py-1.5">
               <span className="font-medium">{text}</span>
               <span className="text-sm text-muted">{was}</span>
-              <span className="flex-1 text-sm text-muted">{date(clip.created_at)}</span>
+              <span className="flex-1 basis-44 text-sm text-muted">{date(clip.created_at)}</span>
               <Button
                 variant="danger"
                 disabled={remove.isPending}

@@ -53,7 +53,9 @@ function PublicStatus() {
         <p className="flex items-center gap-3 rounded-xl bg-accent-soft p-4 font-semibold">
           <CircleCheck aria-hidden size={22} className="text-accent" />
           {t.status.ready}
-          {version.data && <span className="ml-auto font-normal text-muted">SignFlow {version.data}</span>}
+          {version.data && (
+            <span className="ml-auto font-normal whitespace-nowrap text-muted">SignFlow {version.data}</span>
+          )}
         </p>
       ) : (
         <Notice tone="danger" title={t.status.notReady}>

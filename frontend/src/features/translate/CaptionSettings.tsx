@@ -122,7 +122,7 @@ function Swatches<T extends keyof ReturnType<typeof useI18n>['t']['captionSettin
             value={name}
             aria-label={t.captionSettings.colours[name]}
             title={t.captionSettings.colours[name]}
-            className="grid size-9 place-items-center rounded-full border border-edge bg-sunken text-sm ring-offset-2 ring-offset-surface data-[state=checked]:ring-3 data-[state=checked]:ring-accent"
+            className="grid size-9 forced-color-adjust-none place-items-center rounded-full border border-edge bg-sunken text-sm ring-offset-2 ring-offset-surface data-[state=checked]:ring-3 data-[state=checked]:ring-accent"
             style={hex ? { backgroundColor: hex } : undefined}
           >
             {hex === null && <span aria-hidden>A</span>}

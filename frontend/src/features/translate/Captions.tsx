@@ -1,15 +1,18 @@
 import { useEffect, useRef } from 'react'
+import type { Dictionary } from '@/i18n/en'
 import { useI18n } from '@/i18n/I18n'
 import { usePreferences } from '@/preferences/preferences'
 import { useSignText } from '@/vocabulary/signs'
 import { captionColours } from './captionStyle'
 import { useTranslate } from './ControllerContext'
+import type { TranslateState } from './model'
 
 /** The text itself. Only the final words are a live region: a screen reader hears each word once, never the guesses. */
 export function Captions() {
   const { t } = useI18n()
   const caption = useTranslate((state) => state.caption)
   const running = useTranslate((state) => state.running)
+  const source = useTranslate((state) => state.source)
   const sizeRem = usePreferences((state) => state.captionSizeRem)
   const colour = usePreferences((state) => state.captionColour)
   const background = usePreferences((state) => state.captionBackground)
@@ -46,12 +49,18 @@ export function Captions() {
       {empty && (
         <div>
           <p className="text-2xl font-medium">{t.captions.empty}</p>
-          <p className="mt-2 opacity-80">{running ? t.captions.waiting : t.captions.emptyHow}</p>
-          <p className="opacity-80">{t.captions.spellHint}</p>
+          <p className="mt-2 opacity-80">{emptyAdvice(t, source, running)}</p>
+          {source !== 'file' && <p className="opacity-80">{t.captions.spellHint}</p>}
         </div>
       )}
     </section>
   )
+}
+
+/** What to do next while there is no caption yet. */
+function emptyAdvice(t: Dictionary, source: TranslateState['source'], running: boolean): string {
+  if (source === 'file') return running ? t.captions.waitingFile : t.captions.noneInFile
+  return running ? t.captions.waiting : t.captions.emptyHow
 }
 
 /** What may be coming: the best guess while signing, a question mark after a sign that could not be read, or null. */

@@ -7,6 +7,8 @@ export function Measurements() {
   const fps = useTranslate((state) => (state.captureFps === null ? null : Math.round(state.captureFps)))
   const delayMs = useTranslate((state) => state.delayMs)
   const dropped = useTranslate((state) => state.framesDropped)
+  const running = useTranslate((state) => state.running)
+  if (!running && fps === null) return null
   const parts = [
     fps === null ? t.measured.measuring : t.measured.fps(decimal(fps, 0)),
     delayMs === null ? null : t.measured.delay(decimal(delayMs / 1000, 1)),

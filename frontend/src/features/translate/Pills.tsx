@@ -31,11 +31,14 @@ function SigningShape({ signing }: { signing: TranslateState['signing'] }) {
 export function SigningPill() {
   const { t } = useI18n()
   const signing = useTranslate((state) => state.signing)
+  const isFile = useTranslate((state) => state.source === 'file')
+  const running = useTranslate((state) => state.running)
+  const fileText = running ? t.state.watching : t.state.finished
   return (
     <div className="absolute bottom-3 left-3 max-w-[calc(100%-1.5rem)]">
       <p className={PILL} data-state={signing}>
         <SigningShape signing={signing} />
-        {t.state[signing]}
+        {isFile && signing === 'IDLE' ? fileText : t.state[signing]}
       </p>
     </div>
   )

@@ -33,8 +33,7 @@ function Picker({ onPick }: { onPick: (label: string) => void }) {
     >
       <input
         type="search"
-        // oxlint-disable-next-line jsx-a11y/no-autofocus -- the dialog was opened to search
-        autoFocus
+        data-autofocus
         aria-label={t.vocabulary.search}
         placeholder={t.vocabulary.search}
         value={query}

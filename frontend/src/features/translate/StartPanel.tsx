@@ -1,4 +1,4 @@
-import { Camera, FileVideo, LockKeyhole, RotateCcw, Smartphone } from 'lucide-react'
+import { Camera, FileVideo, Hand, Lightbulb, LockKeyhole, RotateCcw, ScanFace, Smartphone } from 'lucide-react'
 import { Button } from '@/components/ui/Button'
 import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
@@ -29,6 +29,12 @@ export function StartPanel({ onOpenFile, onPhoneHelp }: StartPanelProps) {
   )
 }
 
+const TIPS = [
+  { name: 'frame', Icon: ScanFace },
+  { name: 'light', Icon: Lightbulb },
+  { name: 'rest', Icon: Hand },
+] as const
+
 function Invitation() {
   const { t } = useI18n()
   const controller = useController()
@@ -38,7 +44,14 @@ function Invitation() {
         <p aria-hidden className="text-2xl/tight font-semibold tracking-tight text-balance sm:text-3xl/tight">
           {t.start.title}
         </p>
-        <p className="mt-2 text-muted">{t.start.lead}</p>
+        <ul className="mt-4 flex flex-col gap-2 text-muted">
+          {TIPS.map(({ name, Icon }) => (
+            <li key={name} className="flex items-center gap-3">
+              <Icon aria-hidden size={20} className="shrink-0 text-accent" />
+              {t.start.tips[name]}
+            </li>
+          ))}
+        </ul>
       </div>
       <div className="flex flex-col items-start gap-3">
         <Button

@@ -14,6 +14,7 @@ import { KEYS, ShortcutsDialog } from './ShortcutsDialog'
 import { SignPicker } from './SignPicker'
 import { useCaptionActions } from './useCaptionActions'
 import { useShortcuts } from './useShortcuts'
+import { useWakeLock } from './useWakeLock'
 import { VideoCard } from './VideoCard'
 import { TrustLine, VideoControls } from './VideoControls'
 import { useI18n } from '@/i18n/I18n'
@@ -34,6 +35,7 @@ export function TranslateView({ dialog, setDialog, panels }: TranslateViewProps)
   const actions = useCaptionActions()
   const fileInput = useRef<HTMLInputElement>(null)
   const source = useTranslate((state) => state.source)
+  useWakeLock(useTranslate((state) => state.running && state.source === 'camera'))
   const signs = useTranslate((state) => state.signs)
   const { consent, singleKeys, skeleton, set } = usePreferences()
   const [selection, setSelection] = useState<{ id: number; whenLast: number | undefined } | null>(null)

@@ -83,12 +83,15 @@ function CameraSelect() {
   )
 }
 
+const PROGRESS =
+  'h-2 min-w-0 flex-1 appearance-none overflow-hidden rounded-full bg-line [&::-moz-progress-bar]:bg-accent [&::-webkit-progress-bar]:bg-line [&::-webkit-progress-value]:bg-accent'
+
 function FileProgress() {
   const { t, percent } = useI18n()
   const progress = useTranslate((state) => state.fileProgress) ?? 0
   return (
     <div className="flex min-w-0 flex-1 items-center gap-3">
-      <progress aria-label={t.video.fileProgress} value={progress} max={1} className="h-2 min-w-0 flex-1" />
+      <progress aria-label={t.video.fileProgress} value={progress} max={1} className={PROGRESS} />
       <span className="text-sm text-muted tabular-nums">{t.correct.percent(percent(progress))}</span>
     </div>
   )

@@ -17,9 +17,10 @@ export function isStarting(state: TranslateState): boolean {
   return STAGE_NAMES.some((name) => ['working', 'failed'].includes(state.stages[name].state))
 }
 
-/** Whether the start panel must be shown instead of the preview. A lost connection alone leaves the preview in place. */
+/** Whether the start panel must be shown instead of the preview. A lost connection alone leaves the preview in place, once there was one. */
 export function needsAttention(state: TranslateState): boolean {
   if (state.source === 'none') return true
-  const lostOnly = state.connection === 'reconnecting' || state.connection === 'busy'
+  const hadServer = state.modelVersion !== null
+  const lostOnly = state.connection === 'busy' || (state.connection === 'reconnecting' && hadServer)
   return neededStages(state).some((name) => state.stages[name].state !== 'ok' && !(name === 'server' && lostOnly))
 }
