@@ -25,5 +25,7 @@ export default defineConfig({
     include: ['src/**/*.test.{ts,tsx}', 'scripts/**/*.test.ts'],
     restoreMocks: true,
     unstubGlobals: true,
+    // A machine that trains beside the tests is ten times slower; a hang is still found.
+    testTimeout: 30_000,
   },
 })

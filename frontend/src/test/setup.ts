@@ -1,7 +1,9 @@
 import '@testing-library/jest-dom/vitest'
-import { cleanup } from '@testing-library/react'
+import { cleanup, configure } from '@testing-library/react'
 import { afterEach } from 'vitest'
 import { STANDARD, usePreferences } from '@/preferences/preferences'
+
+configure({ asyncUtilTimeout: 10_000 })
 
 afterEach(() => {
   cleanup()
