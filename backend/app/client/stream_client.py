@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -29,6 +30,7 @@ from app.api.ws_messages import (
     ErrorCode,
     ErrorMessage,
     Hello,
+    Pong,
     Ready,
     ServerMessage,
     SignMessage,
@@ -78,7 +80,7 @@ class StreamClient:
         on_sent: called with the capture time of every frame and when it was sent on the clock.
         give_up_s: how long a lost connection or a full server is tried again; 0 gives up at once.
         certificate: CA or self-signed certificate to trust, for `wss`.
-        half_precision: send 470-byte frames instead of 920.
+        ping_every: send a `ping` after every so many frames and keep its round trip in `round_trips_ms`; 0 never.
         client: how we call ourselves in `hello`.
     """
 
@@ -91,7 +93,7 @@ class StreamClient:
         on_sent: Callable[[float, float], None] = lambda _time_ms, _at: None,
         give_up_s: float = 30.0,
         certificate: Path | None = None,
-        half_precision: bool = False,
+        ping_every: int = 0,
         client: str = "signflow-client",
     ) -> None:
         self._url = url
@@ -100,14 +102,16 @@ class StreamClient:
         self._on_sent = on_sent
         self._give_up_s = give_up_s
         self._certificate = certificate
-        self._half_precision = half_precision
+        self._ping_every = ping_every
         self._client = client
         self._socket: ClientConnection | None = None
         self._ready: Ready | None = None
         self._last_sign_id = 0
         self._next_sequence = 0
         self._num_sent = 0
+        self._pings_s: deque[float] = deque()
         self.num_reconnects = 0
+        self.round_trips_ms: list[float] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -183,15 +187,13 @@ class StreamClient:
                 await asyncio.sleep(wait_s)
             elif index % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            frame = encode_frame(
-                clip.landmarks[index],
-                sequence=first_sequence + index,
-                time_ms=time_ms,
-                half_precision=self._half_precision,
-            )
+            frame = encode_frame(clip.landmarks[index], sequence=first_sequence + index, time_ms=time_ms)
             self._on_sent(time_ms, time.monotonic())
             await self._send(frame)
             self._num_sent = index + 1
+            if self._ping_every and index % self._ping_every == 0:
+                self._pings_s.append(time.monotonic())
+                await self._send('{"type":"ping"}')
 
     async def _connect(self, clip: Clip, first_sequence: int) -> int:
         """Open a socket and greet, waiting while the server is full; returns the clip's frame to go on with.
@@ -291,18 +293,23 @@ class StreamClient:
             raise StreamRefusedError(msg) from error
 
     def _take(self, message: ServerMessage) -> None:
-        if isinstance(message, SignMessage):
+        received_s = time.monotonic()
+        if isinstance(message, Pong):
+            if self._pings_s:
+                self.round_trips_ms.append((received_s - self._pings_s.popleft()) * 1000.0)
+        elif isinstance(message, SignMessage):
             self._last_sign_id = max(self._last_sign_id, message.id)
         elif isinstance(message, ErrorMessage) and message.code is ErrorCode.NO_MODEL:
             msg = f"{self._url} has no model: {message.message}"
             raise ServerHasNoModelError(msg)
-        self._on_message(message, time.monotonic())
+        self._on_message(message, received_s)
 
     async def _hang_up(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 await self._socket.close()
             self._socket = None
+            self._pings_s.clear()
 
 
 def _closed(error: ConnectionClosed) -> Exception:

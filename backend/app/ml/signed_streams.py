@@ -6,7 +6,7 @@ because clips of different sessions would otherwise make the whole body jump.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -38,6 +38,7 @@ _ARMS: Final = (
 _REST_ELBOW: Final = (0.15, 0.85)
 _REST_WRIST: Final = (-0.05, 1.75)
 """Where a resting arm is, in shoulder widths from its shoulder: outwards, down. Hands in the lap are out of view."""
+_LONGEST_TRANSIT_MS: Final = 600.0
 _SHOULDER_WIDTH: Final = 0.36
 _SHOULDERS_AT: Final = (0.5, 0.5)
 """Placement of every stream: shoulder width in frame heights, middle of the shoulders in fractions of the frame."""
@@ -118,6 +119,26 @@ def build_stream(
         signer=signers.pop() if len(signers) == 1 else None,
     )
     return SignedStream(clip=stream, signs=tuple(signs))
+
+
+def cut_stream(stream: SignedStream, duration_ms: float) -> SignedStream:
+    """The beginning of a stream, cut at `duration_ms` or before the sign that is being made then (with its transit).
+
+    Raises:
+        DatasetError: nothing would be left.
+    """
+    cut_ms, previous_end_ms = duration_ms, 0.0
+    for sign in stream.signs:
+        if sign.start_ms - _LONGEST_TRANSIT_MS < duration_ms < sign.end_ms:
+            cut_ms = max(sign.start_ms - _LONGEST_TRANSIT_MS, previous_end_ms)
+            break
+        previous_end_ms = sign.end_ms
+    keep = stream.clip.times_ms <= cut_ms
+    if not keep.any():
+        msg = f"a stream cannot be cut to {duration_ms:.0f} ms: its first sign is in the way"
+        raise DatasetError(msg)
+    clip = replace(stream.clip, landmarks=stream.clip.landmarks[keep], times_ms=stream.clip.times_ms[keep])
+    return SignedStream(clip=clip, signs=tuple(sign for sign in stream.signs if sign.end_ms <= cut_ms))
 
 
 def resample(landmarks: FloatArray, times_ms: TimesArray, at_ms: TimesArray) -> FloatArray:

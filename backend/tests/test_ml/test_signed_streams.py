@@ -4,7 +4,7 @@ import pytest
 from app.ml.clips import Clip, default_times_ms
 from app.ml.errors import DatasetError
 from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, POSE, RIGHT_HAND, RIGHT_SHOULDER
-from app.ml.signed_streams import StreamStyle, build_stream, resample
+from app.ml.signed_streams import StreamStyle, build_stream, cut_stream, resample
 from tests.parametric_signer import IDLE, make_clips, make_person, perform_sign
 
 
@@ -82,3 +82,16 @@ def test_resampling_at_the_frames_times_changes_nothing() -> None:
     halfway = resample(clip.landmarks[:2], np.array([0.0, 10.0]), np.array([5.0, 99.0]))
     np.testing.assert_allclose(halfway[0, POSE], clip.landmarks[:2, POSE].mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(halfway[1], clip.landmarks[1])
+
+
+def test_a_cut_leaves_no_half_sign() -> None:
+    stream = build_stream(make_clips(num_people=1, takes=3, labels=("sun", "rain", "stone")), seed=2)
+    middle = stream.signs[4]
+    inside = cut_stream(stream, (middle.start_ms + middle.end_ms) / 2)
+    at_rest = cut_stream(stream, stream.signs[-1].end_ms + 700.0)
+
+    assert inside.signs == stream.signs[:4]
+    assert stream.signs[3].end_ms - 100.0 < inside.clip.times_ms[-1] < middle.start_ms - 250.0
+    assert at_rest.signs == stream.signs
+    with pytest.raises(DatasetError, match="first sign is in the way"):
+        cut_stream(stream, 1.0)

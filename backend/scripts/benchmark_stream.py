@@ -1,0 +1,170 @@
+"""Load test: many clients stream real signing through the shipped recogniser; what comes back is checked.
+
+Starts a server with the shipped settings (or takes --url), joins clips of --data to continuous streams with hand
+transit and idle between the signs (without --data a made-up signer performs made-up signs, which the shipped model does
+not know: speed only), and plays them with many clients at once, as cameras do or with --max-throughput as fast as the
+server reads. Prints frames handled and dropped, latencies, F1 of the signs, processor and memory, and a calibration
+loop's time to compare machines by.
+
+    python -m scripts.benchmark_stream --clients 16 --fps 30 --seconds 60 --data ../../shared/data/asl_kelhuynh.npz
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from app.client.benchmark import BenchmarkReport, Quantiles, run_benchmark
+from app.client.server_process import RunningServer, read_vocabulary, require_ready, start_server
+from app.ml.clips import Clip, load_dataset
+from app.ml.errors import DatasetError
+from app.ml.signed_streams import SignedStream, build_stream, cut_stream
+from scripts.console import STDERR, fail, user_errors
+from tests.parametric_signer import LABELS, make_person, perform_stream  # runs from a checkout, as all scripts do
+
+MAX_STREAMS = 8
+"""Different streams; more clients than that play some of them again, so that memory stays small."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(epilog="Example: python -m scripts.benchmark_stream --clients 16 --fps 30 --seconds 60 --data signs.npz")
+def main(
+    *,
+    clients: Annotated[int, typer.Option(min=1, max=2000, help="Streams at once.")] = 16,
+    fps: Annotated[float, typer.Option(min=1.0, max=120.0, help="Frames a second of each stream.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=3.0, max=3600.0, help="Length of each stream.")] = 30.0,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Clips to build streams from: .npz or folder; may be repeated.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="A running server; without it one is started.")] = None,
+    max_throughput: Annotated[
+        bool, typer.Option("--max-throughput", help="Send as fast as the server reads; nothing is dropped.")
+    ] = False,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Client processes.")] = 1,
+    model_dir: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Another model folder for the started server.")
+    ] = None,
+    min_f1: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Exit 1 below this F1.")] = None,
+    max_dropped: Annotated[int | None, typer.Option(min=0, help="Exit 1 when more frames are dropped.")] = None,
+    seed: Annotated[int, typer.Option(help="Chooses clips, transits and rests.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+) -> None:
+    """Play signing streams to a server with many clients at once and check what it answers."""
+    with user_errors(), _server(url, model_dir) as server, Progress(console=STDERR, transient=True) as progress:
+        task = progress.add_task("building streams", total=None)
+        vocabulary = read_vocabulary(server.url)
+        clips = [clip for clip in load_dataset(data) if clip.quality != "suspect"] if data else None
+        streams = [
+            _perform(number, fps, seconds, seed)
+            if clips is None
+            else _join(clips, vocabulary, number, fps, seconds, seed)
+            for number in range(min(clients, MAX_STREAMS))
+        ]
+        progress.update(task, description=f"{clients} clients", total=1.0)
+        report = run_benchmark(
+            server,
+            streams,
+            num_clients=clients,
+            pace="replay" if max_throughput else "live",
+            num_processes=processes,
+            on_progress=lambda share: progress.update(task, completed=share),
+        )
+    if as_json:
+        typer.echo(orjson.dumps(report.to_dict()).decode())
+    else:
+        _print(Console(), report)
+    too_low = min_f1 is not None and (report.f1 is None or report.f1 < min_f1)
+    too_many = max_dropped is not None and report.frames_dropped > max_dropped
+    if too_low or too_many or report.errors:
+        raise typer.Exit(1)
+
+
+def _server(url: str | None, model_dir: Path | None) -> AbstractContextManager[RunningServer]:
+    if url is None:
+        return start_server({} if model_dir is None else {"MODEL_DIR": str(model_dir.resolve())})
+    if model_dir is not None:
+        raise fail("--model-dir is for a server that is started here; leave out --url")
+    address = (url if "://" in url else f"http://{url}").rstrip("/")
+    require_ready(address)
+    return nullcontext(RunningServer(url=address))
+
+
+def _perform(number: int, fps: float, seconds: float, seed: int) -> SignedStream:
+    """A stream of the made-up signer."""
+    rng = np.random.default_rng([seed, number])
+    labels = [LABELS[index] for index in rng.integers(len(LABELS), size=int(seconds / 2) + 1)]
+    stream = perform_stream(make_person(seed + number), labels, seed=number, fps=fps, rest_ms=600.0)
+    return cut_stream(stream, seconds * 1000.0)
+
+
+def _join(
+    clips: list[Clip], vocabulary: frozenset[str], number: int, fps: float, seconds: float, seed: int
+) -> SignedStream:
+    """A stream of one person's clips, with that person's idle movement (or else anybody's) in the rests."""
+    rng = np.random.default_rng([seed, number])
+    known = [clip for clip in clips if clip.label in vocabulary]
+    if not known:
+        labels = ", ".join(sorted({clip.label or "none" for clip in clips}))
+        msg = f"the model knows none of the data's labels ({labels})"
+        raise DatasetError(msg)
+    signers = sorted({clip.signer or "" for clip in known})
+    signer = signers[number % len(signers)]
+    own = [clip for clip in known if (clip.signer or "") == signer]
+    idle = [clip for clip in clips if clip.label == "idle"]
+    own_idle = [clip for clip in idle if (clip.signer or "") == signer]
+    mean_ms = float(np.mean([clip.duration_ms for clip in own]))
+    order: list[Clip] = []
+    for _ in range(int(seconds * 1000.0 / (mean_ms + 300.0)) + 2):
+        # the same sign twice without a rest is one longer sign, to people too
+        others = [clip for clip in own if not order or clip.label != order[-1].label] or own
+        order.append(others[int(rng.integers(len(others)))])
+    stream = build_stream(order, seed=seed + number, fps=fps, idle_clips=own_idle or idle)
+    return cut_stream(stream, seconds * 1000.0)
+
+
+def _print(console: Console, report: BenchmarkReport) -> None:
+    pace = "cameras" if report.pace == "live" else "as fast as the server reads"
+    console.print(f"{report.num_clients} clients, {pace}, {report.duration_s:.1f} s; model {report.model['version']}")
+    handled = f"{report.frames_handled} frames handled of {report.frames_sent} sent, {report.frames_dropped} dropped"
+    console.print(f"{handled}: [bold]{report.frames_per_s:.0f} frames/s[/bold]", highlight=False)
+    table = Table("ms", "p50", "p95", "p99", box=None)
+    for name, quantiles in (
+        ("frame handled (server)", report.frame_handled_ms),
+        ("frame and ping, round trip", report.frame_round_trip_ms),
+        ("recogniser's answer (server)", report.inference_ms),
+        ("sign answered after its last frame", report.sign_answered_ms),
+        ("the same (server)", report.sign_latency_ms),
+        ("sign told after its real end", report.sign_delay_ms),
+    ):
+        table.add_row(name, *_cells(quantiles))
+    console.print(table)
+    if report.f1 is None:
+        console.print("F1: the model knows none of these signs")
+    else:
+        console.print(f"F1 {report.f1:.3f} ({report.signs_expected} signs made, {report.signs_recognised} recognised)")
+    resources = (
+        ("cores", report.cpu_cores),
+        ("MB resident", report.memory_mb),
+        ("s to readiness", report.ready_s),
+        ("ms calibration loop", report.calibration_ms),
+    )
+    console.print(" · ".join(f"{value} {name}" for name, value in resources if value is not None), highlight=False)
+    if report.reconnects:
+        console.print(f"{report.reconnects} connections were lost and resumed")
+    for error in report.errors:
+        STDERR.print(f"error: {error}", style="red", markup=False, highlight=False)
+
+
+def _cells(quantiles: Quantiles) -> list[str]:
+    return ["-" if value is None else f"{value:.2f}" for value in (quantiles.p50, quantiles.p95, quantiles.p99)]
+
+
+if __name__ == "__main__":
+    app()
