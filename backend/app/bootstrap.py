@@ -86,12 +86,15 @@ def build_app(settings: Settings, *, operator: OperatorService, loader: Loader =
     """Make the application; model and database are opened when it starts.
 
     Without a usable model the server starts all the same, and says why on `/ready` and to every client.
+
+    Raises:
+        ConfigurationError: a file of display texts cannot be read.
     """
+    catalog = SignCatalog.load(settings.signs_dir)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        catalog = SignCatalog.load(settings.signs_dir)
         database = Database(settings.resolved_database_url)
         tasks = TaskSet("server")
         loaded, reason = await asyncio.to_thread(_try_loading, loader, settings)

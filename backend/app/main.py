@@ -102,16 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings()
         check_exposure(settings)
         configure_logging(log_format=settings.log_format, level=settings.log_level)
+        configured = None if settings.operator_token is None else settings.operator_token.get_secret_value()
         listener = open_socket(settings)
-    except (ConfigurationError, ValidationError) as error:
+        operator, new_token = load_operator(
+            settings.data_dir / "secrets", configured=configured, renew=options.new_operator_token
+        )
+        app = build_app(settings, operator=operator)
+    except (ConfigurationError, ValidationError, OSError) as error:
         console.print(f"SignFlow did not start: {error}", style="red", markup=False)
         return 2
-    configured = None if settings.operator_token is None else settings.operator_token.get_secret_value()
-    operator, new_token = load_operator(
-        settings.data_dir / "secrets", configured=configured, renew=options.new_operator_token
-    )
     _announce(settings, listener, new_token=new_token)
-    app = build_app(settings, operator=operator)
     server = make_server(app, settings)
     server.run(sockets=[listener])
     return 0 if server.started else 1

@@ -97,6 +97,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         env_file=(REPOSITORY_DIR / ".env", BACKEND_DIR / ".env"),
         extra="ignore",
+        hide_input_in_errors=True,
     )
 
     host: str = Field(
@@ -111,7 +112,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is logged."
     )
-    database_url: str | None = Field(default=None, description="SQLAlchemy async URL; unset is SQLite in `data_dir`.")
+    database_url: str | None = Field(
+        default=None,
+        pattern=r"^(sqlite\+aiosqlite|postgresql\+asyncpg)://",
+        description="SQLAlchemy async URL; unset is SQLite in `data_dir`.",
+    )
     data_dir: Path = Field(default=BACKEND_DIR / "data", description="Database and secrets.")
     model_dir: Path = Field(default=BACKEND_DIR / "data" / "models", description="Where model_vN files are found.")
     signs_dir: Path = Field(

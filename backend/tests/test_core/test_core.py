@@ -129,3 +129,12 @@ async def test_migrations_make_exactly_the_tables_of_the_models(tmp_path: Path) 
     for name, table in Base.metadata.tables.items():
         assert columns[name] == {column.name: column.nullable for column in table.columns}
     assert pragma == 1
+
+
+def test_a_refused_token_is_not_repeated_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNFLOW_OPERATOR_TOKEN", "hunter2")
+
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+
+    assert "hunter2" not in str(caught.value)
