@@ -2,7 +2,7 @@ import { Check, Circle, LoaderCircle, X } from 'lucide-react'
 import { useI18n } from '@/i18n/I18n'
 import { useTranslate } from './ControllerContext'
 import type { Stage, StageName } from './model'
-import { neededStages } from './stages'
+import { isAboutFile, neededStages } from './stages'
 
 const LOOKS: Record<Stage['state'], { Icon: typeof Check; className: string }> = {
   pending: { Icon: Circle, className: 'text-edge' },
@@ -26,7 +26,7 @@ export function StageList() {
 function StageRow({ name }: { name: StageName }) {
   const { t } = useI18n()
   const stage = useTranslate((state) => state.stages[name])
-  const isFile = useTranslate((state) => state.source === 'file')
+  const isFile = useTranslate(isAboutFile)
   const { Icon, className } = LOOKS[stage.state]
   return (
     <li className="flex items-center gap-3">

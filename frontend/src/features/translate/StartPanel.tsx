@@ -4,7 +4,7 @@ import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
 import { useController, useTranslate } from './ControllerContext'
 import { StageList } from './StageList'
-import { failedStage, isStarting } from './stages'
+import { failedStage, isAboutFile, isStarting } from './stages'
 
 interface StartPanelProps {
   onOpenFile: () => void
@@ -77,6 +77,7 @@ function Progress({ onPhoneHelp }: { onPhoneHelp: () => void }) {
   const { t } = useI18n()
   const controller = useController()
   const failed = useTranslate(failedStage)
+  const aboutFile = useTranslate(isAboutFile)
   const help = failed?.problem ? t.problem[failed.problem] : null
   return (
     <>
@@ -92,15 +93,27 @@ function Progress({ onPhoneHelp }: { onPhoneHelp: () => void }) {
             </details>
           )}
           <div className="mt-3 flex flex-wrap gap-2">
-            <Button
-              variant="primary"
-              onClick={() => {
-                controller.retry()
-              }}
-            >
-              <RotateCcw aria-hidden size={18} />
-              {t.start.retry}
-            </Button>
+            {aboutFile ? (
+              <Button
+                variant="primary"
+                onClick={() => {
+                  void controller.startCamera()
+                }}
+              >
+                <Camera aria-hidden size={18} />
+                {t.start.button}
+              </Button>
+            ) : (
+              <Button
+                variant="primary"
+                onClick={() => {
+                  controller.retry()
+                }}
+              >
+                <RotateCcw aria-hidden size={18} />
+                {t.start.retry}
+              </Button>
+            )}
             {failed.problem === 'insecure_origin' && (
               <Button onClick={onPhoneHelp}>
                 <Smartphone aria-hidden size={18} />

@@ -57,10 +57,10 @@ describe('starting', () => {
     expect(within(screen.getByRole('dialog')).getByText('make run-https')).toBeVisible()
   })
 
-  it('says what is wrong with a file that cannot be read', () => {
-    const { set } = renderApp()
+  it('says what is wrong with a file that cannot be read, and offers another or the camera', async () => {
+    const { controller, set, user } = renderApp()
     set({
-      source: 'file',
+      source: 'none',
       stages: {
         camera: { state: 'failed', problem: 'file_unreadable' },
         models: { state: 'pending' },
@@ -69,6 +69,9 @@ describe('starting', () => {
     })
     expect(screen.getByText('This file could not be read.')).toBeVisible()
     expect(screen.getByText('File')).toBeVisible()
+    expect(screen.getByRole('button', { name: 'Open a video or clip' })).toBeVisible()
+    await user.click(screen.getByRole('button', { name: 'Start the camera' }))
+    expect(controller.calls).toContainEqual(['startCamera'])
   })
 })
 

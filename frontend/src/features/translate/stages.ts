@@ -2,9 +2,14 @@ import type { Stage, StageName, TranslateState } from './model'
 
 export const STAGE_NAMES: readonly StageName[] = ['camera', 'models', 'server']
 
+/** Whether a file is played, or was refused a moment ago. Its own trouble is told in the camera's place. */
+export function isAboutFile(state: TranslateState): boolean {
+  return state.source === 'file' || (state.stages.camera.problem?.startsWith('file_') ?? false)
+}
+
 /** The stages that the present source needs: a file passes only those that it has begun; a landmark clip needs no detection. */
 export function neededStages(state: TranslateState): StageName[] {
-  if (state.source !== 'file') return [...STAGE_NAMES]
+  if (!isAboutFile(state)) return [...STAGE_NAMES]
   return STAGE_NAMES.filter((name) => name === 'server' || state.stages[name].state !== 'pending')
 }
 
