@@ -23,22 +23,27 @@ pytestmark = pytest.mark.skipif(not VIDEO.exists(), reason="needs ../shared/data
 
 
 @pytest.fixture(scope="module")
-def browser(playwright: Playwright, chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium whose camera shows the signing person, again and again."""
+def camera_flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Flags of a Chromium whose camera shows the signing person, again and again."""
     ffmpeg = require_binary("ffmpeg", install="sudo apt-get install ffmpeg")
     camera = tmp_path_factory.mktemp("camera") / "sign.mjpeg"
     subprocess.run(
         [ffmpeg, "-loglevel", "error", "-i", VIDEO, "-an", "-pix_fmt", "yuvj420p", "-q:v", "3", camera], check=True
     )
-    flags = [*FLAGS, "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
-    browser = playwright.chromium.launch(executable_path=chromium_path, args=flags)
+    return [*FLAGS, "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium_path: str, camera_flags: list[str]) -> Iterator[Browser]:
+    """Chromium with the signing person in its camera."""
+    browser = playwright.chromium.launch(executable_path=chromium_path, args=camera_flags)
     yield browser
     browser.close()
 
 
 def wait_for_frames(page: Page, watch: Watch, enough: Callable[[list[bytes]], bool]) -> list[bytes]:
-    """The frames that were sent, once they are enough; at most a minute later."""
-    for _ in range(120):
+    """The frames that were sent, once they are enough; at most three minutes later, for machines that do much else."""
+    for _ in range(360):
         if enough(watch.frames_sent):
             break
         page.wait_for_timeout(500)
@@ -111,22 +116,30 @@ def test_a_dropped_video_is_detected_frame_by_frame(
 
 
 def test_the_first_visit_transfers_less_than_25_mb_and_the_second_almost_nothing(
-    server: LiveServer, watched: Callable[[str], tuple[Page, Watch]]
+    server: LiveServer, playwright: Playwright, chromium_path: str, camera_flags: list[str], tmp_path: Path
 ) -> None:
-    page, watch = watched(server.url)
+    # A profile on disk: the cache of a private window is too small for the models.
+    context = playwright.chromium.launch_persistent_context(
+        tmp_path, executable_path=chromium_path, args=camera_flags, locale="en-GB"
+    )
 
     def visit() -> int:
-        watch.frames_sent.clear()
+        page = context.new_page()
+        watch = Watch(origin=server.url)
+        page.on("websocket", watch.on_websocket)
+        page.goto(server.url)
         page.get_by_role("button", name="Start the camera").click()
         wait_for_frames(page, watch, lambda frames: len(frames) >= 1)
-        return transferred(page)
+        num_bytes = transferred(page)
+        page.close()
+        return num_bytes
 
     first = visit()
-    page.reload()
     second = visit()
+    context.close()
 
     assert 10_000_000 < first < 25_000_000, "the models and the WebAssembly are counted, compressed"
-    assert second < 1_000_000
+    assert second < 100_000
 
 
 def transferred(page: Page) -> int:
