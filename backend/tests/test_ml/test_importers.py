@@ -196,3 +196,12 @@ def test_nothing_known_is_refused_with_what_is_known(tmp_path: Path) -> None:
 def read_mp_data_of(path: Path) -> None:
     importer = open_importer(path, SourceFormat.MP_DATA, CAMERA)
     import_clips(importer, naming=Naming(), camera=CAMERA)
+
+
+def test_a_sequence_in_one_array_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "sun").mkdir()
+    np.save(tmp_path / "sun" / "take.npy", np.full((4, 225), 0.5))
+
+    (clip,) = read(tmp_path)
+
+    assert (clip.label, clip.num_frames, clip.clip_id) == ("sun", 4, "sun/take")
