@@ -79,6 +79,14 @@ class LandmarkDataset:
         """Everybody in the data, sorted."""
         return tuple(sorted({example.signer for example in self.examples}))
 
+    def content_hash(self) -> str:
+        """Hash of everything that a training run reads, in its order: a resumed run must have the same."""
+        digest = hashlib.sha256(repr(self.labels).encode())
+        for example in self.examples:
+            digest.update(f"{example.target} {example.signer!r} {example.session!r} {len(example.points)}".encode())
+            digest.update(np.ascontiguousarray(example.points).data)
+        return digest.hexdigest()
+
 
 def background_of(clip: Clip, index: dict[str, int]) -> str:
     """The class that a clip is taught as: its label, `idle`, or `unknown` for what is none of the model's signs."""

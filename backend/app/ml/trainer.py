@@ -129,7 +129,7 @@ class SignTrainer:
             torch.manual_seed(config.seed)
             model = build_model(self._model_config, num_features=self._spec.num_features, num_labels=len(train.labels))
             run = _Run(model, config)
-            identity = f"{self._model_config.to_dict()} {asdict(config)} {train.labels} {len(train)}"
+            identity = "" if checkpoint is None else self._identity(train)
             if checkpoint is not None and checkpoint.exists():
                 run.load(load_checkpoint(checkpoint, identity=identity))
             sampler = WindowSampler(
@@ -140,7 +140,8 @@ class SignTrainer:
                 batch_size=config.batch_size,
                 seed=config.seed,
             )
-            for step, batch in _prefetched(sampler.batch, run.step, config.steps):
+            last = run.step if run.is_out_of_patience else config.steps
+            for step, batch in _prefetched(sampler.batch, run.step, last):
                 loss = run.train_step(batch)
                 progress = Progress(step=step + 1, steps=config.steps, loss=loss, learning_rate=run.learning_rate(step))
                 if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
@@ -149,9 +150,13 @@ class SignTrainer:
                         save_checkpoint(checkpoint, state=run.state_dict(), identity=identity)
                 if on_progress is not None:
                     on_progress(progress)
-                if config.patience and run.evaluations_since_best >= config.patience:
+                if run.is_out_of_patience:
                     break
             return TrainingResult(model=run.averaged(), history=tuple(run.history))
+
+    def _identity(self, train: LandmarkDataset) -> str:
+        """What a checkpoint must have been made with to be continued."""
+        return f"{self._model_config.to_dict()} {asdict(self._config)} {train.content_hash()}"
 
     def _evaluate(self, run: "_Run", val: LandmarkDataset | None, progress: Progress) -> Progress:
         accuracy = None
@@ -185,6 +190,11 @@ class _Run:
         self.history: list[Progress] = []
         self.evaluations_since_best = 0
         self._best = -1.0
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether validation has not improved for as long as is allowed."""
+        return self._config.patience > 0 and self.evaluations_since_best >= self._config.patience
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step."""

@@ -37,7 +37,8 @@ def load_checkpoint(path: Path, *, identity: str) -> dict[str, object]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         found, state = saved["identity"], saved["state"]
     except (RuntimeError, EOFError, KeyError, TypeError, BadZipFile, pickle.UnpicklingError) as error:
-        msg = f"{path} is not a readable checkpoint ({error}); delete it to start again"
+        # PyTorch's own text advises loading without `weights_only`, which would run whatever the file says.
+        msg = f"{path} is not a readable checkpoint ({type(error).__name__}); delete it to start again"
         raise ArtifactError(msg) from error
     if found != identity:
         msg = f"{path} belongs to another run (model, data or configuration differ); delete it or choose another file"
