@@ -4,7 +4,6 @@ export const en = {
     translate: 'Translate',
     status: 'Server status',
     skip: 'Skip to the captions',
-    language: 'Language',
     theme: (name: string) => `Appearance: ${name}`,
     themeSystem: 'As the system',
     themeLight: 'Light',
@@ -91,7 +90,6 @@ export const en = {
     showSkeleton: 'Show the skeleton',
     hideSkeleton: 'Hide the skeleton',
     fileProgress: 'File translated',
-    off: 'The camera is off.',
   },
   state: {
     IDLE: 'Ready: sign when you like',
@@ -106,7 +104,6 @@ export const en = {
     low_light: 'It is dark: turn a light towards you',
   },
   connection: {
-    connecting: 'Connecting to the server…',
     reconnecting: 'Connection lost. Trying again; finished signs are kept.',
     busy: (seconds: number | null) =>
       seconds === null ? 'The server is full. Asking again soon.' : `The server is full. Asking again in ${seconds} s.`,
@@ -168,7 +165,6 @@ export const en = {
     signAgain: 'Or simply sign it again.',
     corrected: (text: string) => `Now “${text}”`,
     undone: 'Undone',
-    wrong: 'Wrong? Choose the right one:',
     another: 'Another sign…',
     anotherTitle: 'Which sign was it?',
     consent: 'Share corrected signs',
@@ -288,7 +284,7 @@ export const en = {
     metrics: 'Numbers for Prometheus',
     docs: 'API documentation',
   },
-  common: { close: 'Close', cancel: 'Cancel', loading: 'Loading…', notFound: 'There is no page at this address.' },
+  common: { close: 'Close', loading: 'Loading…', notFound: 'There is no page at this address.' },
   panels: { label: 'More about this page' },
   footer: { phone: 'Use it from a phone', shortcuts: 'Keyboard shortcuts' },
 }

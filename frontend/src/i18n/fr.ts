@@ -10,7 +10,6 @@ export const fr: Dictionary = {
     translate: 'Traduire',
     status: 'État du serveur',
     skip: 'Aller aux sous-titres',
-    language: 'Langue',
     theme: (name: string) => `Apparence\u00a0: ${name}`,
     themeSystem: 'Comme le système',
     themeLight: 'Clair',
@@ -102,7 +101,6 @@ export const fr: Dictionary = {
     showSkeleton: 'Afficher le squelette',
     hideSkeleton: 'Masquer le squelette',
     fileProgress: 'Part du fichier traduite',
-    off: 'La caméra est éteinte.',
   },
   state: {
     IDLE: 'Prêt\u00a0: signez quand vous voulez',
@@ -117,7 +115,6 @@ export const fr: Dictionary = {
     low_light: 'Il fait sombre\u00a0: tournez une lampe vers vous',
   },
   connection: {
-    connecting: 'Connexion au serveur…',
     reconnecting: 'Connexion perdue. Nouvel essai en cours\u202f; les signes terminés sont gardés.',
     busy: (seconds: number | null) =>
       seconds === null
@@ -182,7 +179,6 @@ export const fr: Dictionary = {
     signAgain: 'Ou signez simplement une nouvelle fois.',
     corrected: (text: string) => `Maintenant «\u00a0${text}\u00a0»`,
     undone: 'Annulé',
-    wrong: 'Ce n’est pas ça\u202f? Choisissez le bon\u00a0:',
     another: 'Un autre signe…',
     anotherTitle: 'Quel signe était-ce\u202f?',
     consent: 'Partager les signes corrigés',
@@ -312,7 +308,7 @@ export const fr: Dictionary = {
   },
   common: {
     close: 'Fermer',
-    cancel: 'Annuler',
+
     loading: 'Chargement…',
     notFound: 'Il n’y a pas de page à cette adresse.',
   },

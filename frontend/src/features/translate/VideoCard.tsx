@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from 'react'
+import { useI18n } from '@/i18n/I18n'
 import { usePreferences } from '@/preferences/preferences'
 import { useController, useTranslate } from './ControllerContext'
 import { HintPill, SigningPill } from './Pills'
@@ -7,6 +8,7 @@ import { needsAttention } from './stages'
 
 /** The mirrored preview with the skeleton on top; until everything runs, the start panel lies in its place. */
 export function VideoCard({ onOpenFile, onPhoneHelp }: { onOpenFile: () => void; onPhoneHelp: () => void }) {
+  const { t } = useI18n()
   const controller = useController()
   const video = useRef<HTMLVideoElement>(null)
   const overlay = useRef<HTMLCanvasElement>(null)
@@ -48,7 +50,7 @@ export function VideoCard({ onOpenFile, onPhoneHelp }: { onOpenFile: () => void;
         className={preparing ? 'invisible absolute inset-0 -z-10' : 'relative mx-auto max-h-[33dvh] lg:max-h-[58dvh]'}
         style={preparing ? undefined : { aspectRatio: aspect }}
       >
-        <video ref={video} muted playsInline className={media} />
+        <video ref={video} aria-label={t.video.label} muted playsInline className={media} />
         <canvas ref={overlay} aria-hidden className={media} />
       </div>
       {preparing ? (
