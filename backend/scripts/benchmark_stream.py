@@ -9,6 +9,8 @@ loop's time to compare machines by.
     python -m scripts.benchmark_stream --clients 16 --fps 30 --seconds 60 --data ../../shared/data/asl_kelhuynh.npz
 """
 
+import signal
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -167,4 +169,5 @@ def _cells(quantiles: Quantiles) -> list[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave in order: the server that we started ends with us
     app()

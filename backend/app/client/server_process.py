@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -16,8 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from app.client.errors import ServerHasNoModelError, ServerUnreachableError
 from app.ml.errors import MissingExtraError
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S: Final = 60.0
 _ASK_TIMEOUT_S: Final = 10.0
+_SAMPLE: Final = re.compile(r'^(\w+)(?:\{le="([^"]+)"\})? (\S+)$', re.MULTILINE)
+"""A line of `/metrics` as far as we read it: a plain number, or a histogram's bucket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,15 +159,14 @@ def read_numbers(url: str) -> ServerNumbers:
     """Read `/metrics`."""
     buckets: dict[str, list[tuple[float, float]]] = {}
     values: dict[str, float] = {}
-    for family in text_string_to_metric_families(_ask(f"{url}/metrics").decode()):
-        for sample in family.samples:
-            if sample.name.endswith("_bucket"):
-                buckets.setdefault(family.name, []).append((float(sample.labels["le"]), sample.value))
-            else:
-                values[sample.name] = sample.value
+    for name, bound, value in _SAMPLE.findall(_ask(f"{url}/metrics").decode()):
+        if bound:
+            buckets.setdefault(name, []).append((float(bound), float(value)))
+        else:
+            values[name] = float(value)
     return ServerNumbers(
-        frames=_histogram(buckets.get("signflow_frame_seconds", [])),
-        inferences=_histogram(buckets.get("signflow_inference_seconds", [])),
+        frames=_histogram(buckets.get("signflow_frame_seconds_bucket", [])),
+        inferences=_histogram(buckets.get("signflow_inference_seconds_bucket", [])),
         frames_dropped=values.get("signflow_frames_dropped_total", 0.0),
         cpu_s=values.get("process_cpu_seconds_total"),
         memory_bytes=values.get("process_resident_memory_bytes"),
