@@ -7,6 +7,7 @@ with a hand in view is judged apart, at a threshold that was chosen on the other
     python -m scripts.evaluate_unseen --data ../../shared/data --recipe starter --seeds 0,1,2
 """
 
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -105,8 +106,28 @@ def _summarise(outcomes: list[FoldOutcome], language: str) -> dict[str, object]:
         "accuracy": asdict(_interval(per_person, "accuracy")),
         "accuracy_with_background": asdict(_interval(per_person, "accuracy_with_background")),
         "accepted": asdict(_interval(per_person, "accepted")),
+        "per_sign": _per_sign(outcomes),
         "calibration": dict(zip(("temperature", "threshold"), calibrate(outcomes), strict=True)),
     }
+
+
+def _per_sign(outcomes: list[FoldOutcome]) -> dict[str, dict[str, float | int | str]]:
+    """For each sign, over all people and seeds: how often it was right, and what it was taken for most often."""
+    answers: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        predicted = outcome.logits[:, : outcome.num_signs].argmax(1)
+        for target, answer in zip(outcome.targets, predicted, strict=True):
+            answers.setdefault(outcome.labels[target], []).append(outcome.labels[answer])
+    rows: dict[str, dict[str, float | int | str]] = {}
+    for label, given in sorted(answers.items()):
+        wrong = Counter(answer for answer in given if answer != label).most_common(1)
+        rows[label] = {
+            "num_answers": len(given),
+            "accuracy": given.count(label) / len(given),
+            "taken_for": wrong[0][0] if wrong else "",
+            "taken_for_fraction": wrong[0][1] / len(given) if wrong else 0.0,
+        }
+    return rows
 
 
 def _interval(per_person: dict[str, dict[str, float | int | None]], key: str) -> Interval:

@@ -25,6 +25,21 @@ class ModelOutput(NamedTuple):
     signing: Tensor
 
 
+class DropPath(nn.Module):
+    """Skips a residual branch for some sequences while training (stochastic depth, Huang et al. 2016)."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """`branch` `[B, T, W]`."""
+        if not self.training or self.probability == 0:
+            return branch
+        keep = (torch.rand(len(branch), 1, 1) >= self.probability).to(branch.dtype)
+        return branch * keep / (1 - self.probability)
+
+
 class AttentionBlock(nn.Module):
     """Pre-norm self-attention and feed-forward. Written on `scaled_dot_product_attention` so that it exports at any
     length."""
@@ -39,10 +54,9 @@ class AttentionBlock(nn.Module):
         self.feedforward = nn.Sequential(
             nn.Linear(config.width, config.feedforward),
             nn.SiLU(),
-            nn.Dropout(config.dropout),
             nn.Linear(config.feedforward, config.width),
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.drop_path = DropPath(config.drop_path)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """`x` `[B, T, W]`; `bias` `[B, 1, 1, T]`, 0 at real frames and very negative at padding."""
@@ -50,8 +64,8 @@ class AttentionBlock(nn.Module):
         qkv = self.qkv(self.norm1(x)).reshape(batch, frames, 3, self.num_heads, width // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(batch, frames, width)))
-        return x + self.dropout(self.feedforward(self.norm2(x)))
+        x = x + self.drop_path(self.out(attended.transpose(1, 2).reshape(batch, frames, width)))
+        return x + self.drop_path(self.feedforward(self.norm2(x)))
 
 
 class ConvBlock(nn.Module):
@@ -65,13 +79,13 @@ class ConvBlock(nn.Module):
         self.expand = nn.Linear(config.width, hidden)
         self.depthwise = nn.Conv1d(hidden, hidden, config.kernel_size, padding=config.kernel_size // 2, groups=hidden)
         self.project = nn.Linear(hidden, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.drop_path = DropPath(config.drop_path)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """`x` `[B, T, W]`; `real` `[B, T, 1]`, 1 at real frames and 0 at padding."""
         hidden = functional.silu(self.expand(self.norm(x))) * real
         hidden = functional.silu(self.depthwise(hidden.transpose(1, 2)).transpose(1, 2))
-        return x + self.dropout(self.project(hidden))
+        return x + self.drop_path(self.project(hidden))
 
 
 class AttentionPooling(nn.Module):

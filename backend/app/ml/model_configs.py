@@ -28,7 +28,7 @@ class ModelConfig:
         num_conv_blocks: depthwise-convolution blocks before attention (`conv_attention` only).
         kernel_size: frames each convolution sees; odd.
         embedding: D, width of the embedding that the classifier reads.
-        dropout: probability inside the blocks.
+        drop_path: probability that a sequence skips a block while training.
         head_dropout: probability before the classifier.
     """
 
@@ -41,7 +41,7 @@ class ModelConfig:
     num_conv_blocks: int = 0
     kernel_size: int = 9
     embedding: int = 128
-    dropout: float = 0.1
+    drop_path: float = 0.1
     head_dropout: float = 0.3
 
     def to_dict(self) -> dict[str, str | int | float | bool]:
@@ -69,7 +69,7 @@ _CONFIGS: Final = {
     for config in (
         ModelConfig(
             name="tiny", architecture=Architecture.CONV_ATTENTION, width=32, num_layers=1, num_heads=2, feedforward=64,
-            num_conv_blocks=1, kernel_size=5, embedding=32, dropout=0.0, head_dropout=0.0,
+            num_conv_blocks=1, kernel_size=5, embedding=32, drop_path=0.0, head_dropout=0.0,
         ),
         ModelConfig(
             name="baseline", architecture=Architecture.TRANSFORMER, width=192, num_layers=4, num_heads=6,
@@ -77,6 +77,15 @@ _CONFIGS: Final = {
         ),
         ModelConfig(
             name="large", architecture=Architecture.TRANSFORMER, width=384, num_layers=6, num_heads=8, feedforward=1536,
+        ),
+        ModelConfig(
+            name="starter",
+            architecture=Architecture.CONV_ATTENTION,
+            width=96,
+            num_layers=1,
+            num_heads=4,
+            feedforward=192,
+            num_conv_blocks=2,
         ),
         ModelConfig(
             name="student", architecture=Architecture.CONV_ATTENTION, width=96, num_layers=2, num_heads=4,

@@ -25,20 +25,21 @@ class Recipe:
 _RECIPES: Final = {
     recipe.name: recipe
     for recipe in (
-        # What first experiments on these data had found: mirrored hands relative to the body, each person's clips
-        # capped by
-        # drawing people evenly, isolated clips only. The yardstick for everything that came after.
+        # What first experiments on these data had found: mirror images, hands described relative to the body, people
+        # drawn evenly, isolated clips only. The yardstick for everything that came after.
         Recipe(
             name="reference",
-            model=get_model_config("student"),
+            model=get_model_config("starter"),
             trainer=TrainerConfig(
-                steps=350,
+                steps=300,
+                learning_rate=2e-3,
                 signing_weight=0.0,
                 sampling=SamplingConfig(context=0.0, background=0.0, stream=0.0),
                 augmentation=AugmentConfig(hand_shift=0.0, hand_scale=0.0, hand_turn_deg=0.0, slow_camera=0.0),
             ),
         ),
-        Recipe(name="starter", model=get_model_config("starter"), trainer=TrainerConfig()),
+        # What ships: also streams, wandering hands, unknown movement, more variation of the hands, a prior on people.
+        Recipe(name="starter", model=get_model_config("starter"), trainer=TrainerConfig(people_prior=0.5)),
     )
 }
 

@@ -56,6 +56,9 @@ class SegmenterConfig:
         unsure_confidence: under it, a stretch that the model does not accept is ordinary movement and not reported at
             all;
             above, it is reported as "not sure".
+        min_support: the part of the partial answers that must agree with the final one. Answers about a real sign
+            settle
+            early; about wandering hands they keep changing, and the stretch is then "not sure".
     """
 
     ask_interval_ms: float = 200.0
@@ -71,6 +74,7 @@ class SegmenterConfig:
     still_ms: float = 1200.0
     still_speed: float = 0.25
     unsure_confidence: float = 0.35
+    min_support: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,7 @@ class Segmenter:
         self._start_ms: float | None = None
         self._done_ms = -np.inf
         self._held_label: str | None = None
+        self._partial_labels: list[str] = []
         self._last_hands_ms = -np.inf
         self._last_moved_ms = -np.inf
         self._next_ask_ms = -np.inf
@@ -240,6 +245,7 @@ class Segmenter:
         """Close a sign: ask what the stretch is, or forget it when it is too short."""
         if end_ms - start_ms < self._config.min_sign_ms:
             self._start_ms, self._done_ms = None, end_ms
+            self._partial_labels.clear()
             return Step(events=self._enter(SegmenterState.IDLE, at_ms))
         margin = self._config.margin_ms
         window = self._window(max(start_ms - margin, self._done_ms), end_ms + margin)
@@ -253,6 +259,7 @@ class Segmenter:
         span = self._find_sign(signing, times_ms)
         if span is None:
             self._start_ms = None
+            self._partial_labels.clear()
             return Step(events=self._enter(SegmenterState.IDLE, now))
         start_ms, end_ms = span
         if self._start_ms is None:
@@ -260,6 +267,7 @@ class Segmenter:
         if question.is_last or now - end_ms >= self._config.quiet_ms:
             return self._ask_what(self._start_ms, end_ms, at_ms=now, is_cut=False)
         entered = self._enter(SegmenterState.RECORDING, now)
+        self._partial_labels += [best.label for best in prediction.alternatives[:1]]
         return Step(events=(*entered, PartialSign(alternatives=prediction.alternatives, at_ms=now)))
 
     def _find_sign(self, signing: FloatArray, times_ms: TimesArray) -> tuple[float, float] | None:
@@ -279,18 +287,23 @@ class Segmenter:
 
     def _resolve_what(self, question: _Question, span: tuple[float, float], prediction: Prediction) -> Step:
         start_ms, end_ms = span
-        continues = start_ms <= self._done_ms and prediction.label is not None and prediction.label == self._held_label
+        partial_labels, self._partial_labels = self._partial_labels, []
+        label = prediction.label
+        if label is not None and partial_labels:
+            support = partial_labels.count(label) / len(partial_labels)
+            label = label if support >= self._config.min_support else None
+        continues = start_ms <= self._done_ms and label is not None and label == self._held_label
         self._start_ms = end_ms if question.is_cut else None
         self._done_ms = end_ms
-        self._held_label = prediction.label if question.is_cut else None
+        self._held_label = label if question.is_cut else None
         entered = self._enter(
             SegmenterState.RECORDING if question.is_cut else SegmenterState.IDLE, float(self._frames[-1].time_ms)
         )
-        is_movement = prediction.label is None and prediction.confidence < self._config.unsure_confidence
+        is_movement = label is None and prediction.confidence < self._config.unsure_confidence
         if is_movement or continues:
             return Step(events=entered)
         sign = SignRecognised(
-            label=prediction.label,
+            label=label,
             confidence=prediction.confidence,
             alternatives=prediction.alternatives,
             start_ms=start_ms,

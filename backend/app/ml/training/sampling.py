@@ -41,11 +41,11 @@ class SamplingConfig:
     max_frames: int = 36
     speed: float = 0.22
     trim: float = 0.15
-    context: float = 0.5
-    background: float = 0.15
-    made_up: float = 0.4
-    stream: float = 0.2
-    people_power: float = 0.5
+    context: float = 0.4
+    background: float = 0.16
+    made_up: float = 0.5
+    stream: float = 0.22
+    people_power: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,9 @@ class WindowSampler:
         return points[0] if rng.random() < 0.5 else points[-1]
 
     def _recorded_background_window(self, rng: Generator) -> _Window:
-        target = self._recorded_background[int(rng.integers(len(self._recorded_background)))]
+        # Idle people mostly keep their hands out of view, which is quickly learned; other movement is the harder part.
+        is_idle = rng.random() < 0.3 or self._unknown not in self._recorded_background
+        target = self._idle if is_idle and self._idle in self._recorded_background else self._recorded_background[-1]
         points = self._played(rng, self._draw(rng, target), trim=0.4)
         return _Window(points=points, signing=np.zeros(len(points), np.float32), target=target)
 
@@ -208,17 +210,18 @@ class WindowSampler:
         signing: list[FloatArray] = []
         length = 0
         while length < 2 * self._sampling.max_frames:
+            kind = rng.random()
             clip = own[int(rng.integers(len(own)))]
-            if rng.random() < 0.25 and self._idle in self._tree:
+            if kind < 0.1 and self._idle in self._tree:
                 clip = self._draw(rng, self._idle)
-            body = self._played(rng, clip, trim=0.1)
+            is_sign = kind >= 0.3 and self._targets[clip] not in (self._idle, self._unknown)
+            body = self._wander(rng, own) if 0.1 <= kind < 0.3 else self._played(rng, clip, trim=0.1)
             if pieces:
-                pieces.append(transit(pieces[-1][-1], body[0], num_frames=int(rng.integers(5, 13))))
+                pieces.append(transit(pieces[-1][-1], body[0], num_frames=int(rng.integers(4, 13))))
                 signing.append(np.zeros(len(pieces[-1]), np.float32))
             pieces.append(body)
-            is_sign = self._targets[clip] not in (self._idle, self._unknown)
             signing.append(np.full(len(body), is_sign, np.float32))
-            length = sum(map(len, pieces))
+            length += len(body)
         return _Window(points=np.concatenate(pieces), signing=np.concatenate(signing), target=IGNORE)
 
 

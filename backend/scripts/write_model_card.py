@@ -1,0 +1,175 @@
+"""Writes the model card from the model itself and from the reports of its evaluations, so that no number is typed by
+hand.
+
+    python -m scripts.write_model_card --model data/models/model_v1.onnx --unseen data/models/unseen_v1.json \
+        --live data/models/live_v1.json --output data/models/MODEL_CARD.md
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import orjson
+import typer
+
+from app.ml.artifacts import ModelManifest, read_manifest
+from scripts.console import user_errors
+
+Report = dict[str, Any]
+
+_LIMITS: Final = """\
+- It reads single signs, one after the other. It knows no grammar, no facial expression, no use of space: it is no
+  interpreter, and nobody should rely on it where a misunderstanding does harm.
+- The people in the recordings are hearing learners at webcams. Native signers, children, people with other bodies
+  and lighting have not been measured.
+- Signs that were learned from one person carry that person's variant; on others they are often missed.
+- Frame rates and sizes of the recordings are unknown (50 ms a frame and 640x480 are assumed).
+- Moving the hands without signing is still taken for a sign now and then; the tables say how often.
+"""
+
+_SOURCES: Final = """\
+Trained on landmark recordings that their authors published under permissive licences; the recordings themselves are
+not part of
+SignFlow. Signs of other languages served as examples of unknown movement.
+
+| recordings | licence |
+|---|---|
+| traduttore/traduttore-model | MIT |
+| kelhuynh/CapstoneProject | MIT |
+| tamtridung/ASL_SignWish | MIT |
+| electronicaddict/Jupyter | MIT |
+| Chrille91/Sign-Language-Detector | MIT |
+| Parsa-Baniamerian/Sign_Language_Detection | MIT |
+| surtecha/SignLangNET | MIT |
+| jtgpz/KawayApp | MIT |
+| girish8767/Sign-Language-Detection-Using-Machine-Learning | MIT |
+| IlkerDEMIR-s/SignLanguageDetectionFromWebcam | MIT |
+| akashcodes23/Realtime-Sign-LanguageDetection | MIT |
+| FowlDeadPool/sign-sentence-net | MIT |
+| yunlisa96/hand-sign-recognition (Korean SL, unknown movement) | Apache-2.0 |
+| me-abhinav-1001/Sign-Language-Detection (Indian SL, unknown movement) | MIT |
+| dhanush-alla/lstm-gesture-learner (unknown movement) | MIT |
+| argav304/AI-Gaming-Controller (gestures, unknown movement) | MIT |
+"""
+
+
+def main(
+    model: Annotated[Path, typer.Option(help="The model, .onnx or .pt.")],
+    unseen: Annotated[Path, typer.Option(help="Report of evaluate_unseen.")],
+    live: Annotated[Path, typer.Option(help="Report of evaluate_live.")],
+    output: Annotated[Path, typer.Option(help="The Markdown file to write.")],
+) -> None:
+    """Write a model card."""
+    with user_errors():
+        manifest = read_manifest(model)
+        sections = (
+            _header(manifest, model),
+            _people(orjson.loads(unseen.read_bytes())),
+            _live(orjson.loads(live.read_bytes())),
+            _signs(manifest, orjson.loads(unseen.read_bytes())),
+            "## What it cannot do\n\n" + _LIMITS,
+            "## Where it comes from\n\n" + _SOURCES,
+        )
+        output.write_text("\n".join(sections), encoding="utf-8")
+    typer.echo(str(output))
+
+
+def _header(manifest: ModelManifest, model: Path) -> str:
+    words = [label for label in manifest.labels if label.label not in manifest.background]
+    letters = sum(label.label.startswith("letter_") for label in words)
+    facts = manifest.provenance
+    return f"""# Model card: SignFlow starter {manifest.version}
+
+American Sign Language (`ase`): {len(words) - letters} words and {letters} letters, with two background classes
+({", ".join(manifest.background)}) that are never reported. {model.stat().st_size / 1e6:.1f} MB as ONNX, features
+`{manifest.feature_spec}`.
+
+| | |
+|---|---|
+| recipe, seed | {facts.get("recipe")}, {facts.get("seed")} |
+| code | {facts.get("revision")}, {facts.get("date")} |
+| data | sha256 {str(facts.get("data"))[:16]}, {len(list(facts.get("signers") or []))} people or recording sets |
+| weights | sha256 {manifest.weights_sha256[:16]} |
+| calibration | temperature {manifest.calibration.temperature:.3f}, "not sure" under
+{manifest.calibration.threshold:.3f} |
+
+Made again from the recordings with `make starter`; same machine, same seed, same numbers.
+"""
+
+
+def _people(report: Report) -> str:
+    rows = "\n".join(
+        f"| {person} | {row['num_clips']} | {row['accuracy']:.3f} | "
+        f"{row['accuracy_lowest']:.3f}-{row['accuracy_highest']:.3f} | {row['accepted']:.3f} | {_refused(row)} |"
+        for person, row in report["people"].items()
+    )
+    mean = report["accuracy"]
+    return f"""## People it was not trained on
+
+For each row a model of the same recipe was trained without that person (seeds {", ".join(map(str, report["seeds"]))})
+and tested on the
+person's clips of signs that somebody else has; the answer is the likeliest of all signs of the fold. "Accepted" and
+"refused" are
+at a threshold chosen on the other people: the part of the signs that get an answer, and the part of idle and non-sign
+clips with a
+hand in view that get none.
+
+| person | clips | accuracy | over seeds | accepted | refused (clips) |
+|---|---|---|---|---|---|
+{rows}
+
+Mean over people {mean["mean"]:.3f}, 95 % interval over people {mean["low"]:.3f}-{mean["high"]:.3f}.
+"""
+
+
+def _refused(row: Report) -> str:
+    return "-" if row["refused"] is None else f"{row['refused']:.3f} ({row['num_refuse']})"
+
+
+def _live(report: Report) -> str:
+    rows = "\n".join(
+        f"| {rate} | {result['mean_f1']:.3f} | {result['all']['f1']:.3f} | {result['all']['precision']:.3f} | "
+        f"{result['all']['recall']:.3f} | {result['all']['delay_p50_ms']:.0f} / {result['all']['delay_p95_ms']:.0f} | "
+        f"{result['all']['false_per_idle_minute']:.2f} |"
+        for rate, result in report["rates"].items()
+    )
+    first = next(iter(report["rates"].values()))["all"]
+    return f"""## Live, on people it was not trained on
+
+Streams of {first["signs"]} signs ({first["minutes"]:.1f} minutes) with 0.3-0.6 s of hand transit, and
+{first["idle_minutes"]:.1f} minutes of strangers who
+move their hands in view without signing. Not counted: {", ".join(report["tuned_on"])}, whose streams were used to
+choose the limits.
+
+| frames a second | mean F1 over people | F1 of all signs | precision | recall | delay p50 / p95, ms | false signs per
+idle minute |
+|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def _signs(manifest: ModelManifest, report: Report) -> str:
+    measured: Report = report["per_sign"]
+    rows: list[str] = []
+    for label in manifest.labels:
+        if label.label in manifest.background:
+            continue
+        row = measured.get(label.label)
+        if row is None:
+            rows.append(f"| {label.label} | {label.num_people} | not measurable: one person | |")
+            continue
+        taken = f"{row['taken_for']} ({row['taken_for_fraction']:.2f})" if row["taken_for"] else ""
+        rows.append(f"| {label.label} | {label.num_people} | {row['accuracy']:.2f} | {taken} |")
+    body = "\n".join(rows)
+    return f"""## Signs
+
+People: how many different people the sign was learned from. Accuracy: on people not trained on, all seeds and people
+together.
+
+| sign | people | accuracy on unseen people | most often taken for |
+|---|---|---|---|
+{body}
+"""
+
+
+if __name__ == "__main__":
+    typer.run(main)
