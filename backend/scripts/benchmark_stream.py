@@ -169,5 +169,6 @@ def _cells(quantiles: Quantiles) -> list[str]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave in order: the server that we started ends with us
+    # Leave in order, so that the server that we started ends with us.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     app()

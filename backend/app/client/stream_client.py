@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
 
 from app.api.wire import encode_frame
 from app.api.ws_messages import (
@@ -152,7 +153,7 @@ class StreamClient:
                 await self._hang_up()
                 if self._ready is None or time.monotonic() + wait_s > tried_until_s:
                     lost = "no SignFlow server at" if self._ready is None else "lost the connection to"
-                    msg = f"{lost} {self._url}: {error}; start one with 'make run'"
+                    msg = f"{lost} {self._url}: {error}; start one with 'make run', or check the address"
                     raise ServerUnreachableError(msg) from error
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_RETRY_S)
@@ -231,13 +232,12 @@ class StreamClient:
             await asyncio.sleep(answer.retry_after_s)
 
     async def _open_socket(self) -> ClientConnection:
-        context = None
-        if self._certificate is not None:
-            context = ssl.create_default_context(cafile=self._certificate)
+        is_secure = self._url.startswith("wss:")
+        context = ssl.create_default_context(cafile=self._certificate) if is_secure else None
         try:
             return await connect(
                 self._url,
-                subprotocols=[SUBPROTOCOL],  # pyright: ignore[reportArgumentType]  # a NewType of str
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
                 compression=None,
                 ssl=context,
                 max_size=1 << 20,
@@ -253,6 +253,10 @@ class StreamClient:
             if isinstance(error.__cause__, EOFError):  # the line broke in the middle of the handshake
                 raise _LostError(str(error)) from error
             msg = f"{self._url} answers, but not as a SignFlow server ({error}); is the address right?"
+            raise ServerUnreachableError(msg) from error
+        except ssl.SSLCertVerificationError as error:
+            reason = error.verify_message
+            msg = f"{self._url} has a certificate that is not trusted here ({reason}); name it with --certificate"
             raise ServerUnreachableError(msg) from error
         except (OSError, InvalidURI, TimeoutError) as error:
             msg = str(error) or type(error).__name__

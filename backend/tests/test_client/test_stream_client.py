@@ -1,4 +1,6 @@
 import asyncio
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +9,23 @@ import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
+from websockets.typing import Subprotocol
 
-from app.api.ws_messages import CaptionMessage, Ready, ServerMessage, SignMessage, StateMessage, StatsMessage
+from app.api.ws_messages import (
+    CaptionMessage,
+    Ended,
+    Limits,
+    Ready,
+    ServerMessage,
+    SignMessage,
+    StateMessage,
+    StatsMessage,
+)
 from app.client.errors import ServerBusyError, ServerHasNoModelError, ServerUnreachableError, StreamRefusedError
 from app.client.stream_client import StreamClient, stream_url
 from app.core.config import StreamSettings
 from app.ml.clips import Clip
+from tests.binaries import require_binary
 from tests.e2e.live_server import CuttableLine, free_port
 from tests.fakes import signing_frame, still_frame
 from tests.test_api.live import serve, serve_without_model
@@ -189,10 +202,46 @@ async def test_another_kind_of_server_is_recognised(tmp_path: Path) -> None:
     async with serve(tmp_path) as server, StreamClient(f"{server.stream}/elsewhere") as client:
         with pytest.raises(ServerUnreachableError, match="is the address right"):
             await client.play(signing_clip("hello"))
-    async with serve_websocket(speak, "127.0.0.1", 0, subprotocols=["signflow.v1"]) as other:  # pyright: ignore[reportArgumentType]
+    async with serve_websocket(speak, "127.0.0.1", 0, subprotocols=[Subprotocol("signflow.v1")]) as other:
         port = other.sockets[0].getsockname()[1]
         async with StreamClient(f"ws://127.0.0.1:{port}/") as client:
             with pytest.raises(StreamRefusedError, match="not of signflow"):
+                await client.play(signing_clip("hello"))
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    openssl = require_binary("openssl", install="sudo apt-get install openssl")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", certificate, "-keyout", key],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
+async def test_a_secure_server_is_trusted_by_its_own_certificate_only(tmp_path: Path) -> None:
+    certificate, key = await asyncio.to_thread(make_certificate, tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def answer(socket: ServerConnection) -> None:
+        limits = Limits(max_message_bytes=1, idle_timeout_s=1, backlog_frames=1, resume_s=1, history_signs=1)
+        ready = Ready(session_id="s", resume_token="t", resumed=False, last_sequence=-1, model_version="v1",
+                      vocabulary_size=1, limits=limits)  # fmt: skip
+        await socket.send(ready.model_dump_json())
+        async for message in socket:
+            if isinstance(message, str) and "end" in message:
+                await socket.send(Ended(last_sequence=0).model_dump_json())
+
+    async with serve_websocket(
+        answer, "127.0.0.1", 0, ssl=context, subprotocols=[Subprotocol("signflow.v1")]
+    ) as server:
+        url = stream_url(f"https://localhost:{server.sockets[0].getsockname()[1]}")
+        async with StreamClient(url, pace="replay", certificate=certificate) as client:
+            await client.play(signing_clip("hello"))
+        async with StreamClient(url, pace="replay") as client:
+            with pytest.raises(ServerUnreachableError, match=r"not trusted here .*--certificate"):
                 await client.play(signing_clip("hello"))
 
 
