@@ -77,6 +77,7 @@ def _header(manifest: ModelManifest, model: Path) -> str:
     words = [label for label in manifest.labels if label.label not in manifest.background]
     letters = sum(label.label.startswith("letter_") for label in words)
     facts = manifest.provenance
+    signers = facts.get("signers")
     return f"""# Model card: SignFlow starter {manifest.version}
 
 American Sign Language (`ase`): {len(words) - letters} words and {letters} letters, with two background classes
@@ -87,7 +88,7 @@ American Sign Language (`ase`): {len(words) - letters} words and {letters} lette
 |---|---|
 | recipe, seed | {facts.get("recipe")}, {facts.get("seed")} |
 | code | {facts.get("revision")}, {facts.get("date")} |
-| data | sha256 {str(facts.get("data"))[:16]}, {len(list(facts.get("signers") or []))} people or recording sets |
+| data | sha256 {str(facts.get("data"))[:16]}, {len(signers) if isinstance(signers, list) else 0} people or recording sets |
 | weights | sha256 {manifest.weights_sha256[:16]} |
 | calibration | temperature {manifest.calibration.temperature:.3f}, "not sure" under
 {manifest.calibration.threshold:.3f} |
@@ -99,7 +100,7 @@ Made again from the recordings with `make starter`; same machine, same seed, sam
 def _people(report: Report) -> str:
     rows = "\n".join(
         f"| {person} | {row['num_clips']} | {row['accuracy']:.3f} | "
-        f"{row['accuracy_lowest']:.3f}-{row['accuracy_highest']:.3f} | {row['accepted']:.3f} | {_refused(row)} |"
+        f"{row['accuracy_lowest']:.3f}-{row['accuracy_highest']:.3f} | {_at_threshold(row, '')} | {_at_threshold(row, '_at_90')} |"
         for person, row in report["people"].items()
     )
     mean = report["accuracy"]
@@ -121,8 +122,10 @@ Mean over people {mean["mean"]:.3f}, 95 % interval over people {mean["low"]:.3f}
 """
 
 
-def _refused(row: Report) -> str:
-    return "-" if row["refused"] is None else f"{row['refused']:.3f} ({row['num_refuse']})"
+def _at_threshold(row: Report, suffix: str) -> str:
+    refused = row["refused" + suffix]
+    text = f"{row['accepted' + suffix]:.2f}, {row['right_when_accepted' + suffix]:.2f}"
+    return text if refused is None else f"{text}, {refused:.2f} ({row['num_refuse']})"
 
 
 def _live(report: Report) -> str:

@@ -4,7 +4,7 @@ Shapes: N test clips of signs, M clips that must be refused, C labels of the fol
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -167,7 +167,7 @@ def train_fold(
 
 
 def calibrate(
-    outcomes: Sequence[FoldOutcome], *, acceptance: float = SHIPPED_ACCEPTANCE, without: str | None = None
+    outcomes: Sequence[FoldOutcome], *, acceptance: float = SHIPPED_ACCEPTANCE, without: Collection[str] = ()
 ) -> tuple[float, float]:
     """Temperature and rejection threshold from folds, each judged by a model that never saw its person.
 
@@ -178,12 +178,12 @@ def calibrate(
     Args:
         outcomes: folds of one recipe.
         acceptance: that part, in (0, 1].
-        without: a person whose own clips may not take part, because the result is judged on them.
+        without: people whose own clips may not take part, because the result is judged on them.
 
     Raises:
         DatasetError: no fold is left.
     """
-    used = [outcome for outcome in outcomes if outcome.person != without]
+    used = [outcome for outcome in outcomes if outcome.person not in without]
     if not used:
         msg = "no fold to calibrate on"
         raise DatasetError(msg)
