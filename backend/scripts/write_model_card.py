@@ -78,6 +78,7 @@ def _header(manifest: ModelManifest, model: Path) -> str:
     letters = sum(label.label.startswith("letter_") for label in words)
     facts = manifest.provenance
     signers = facts.get("signers")
+    num_signers = len(signers) if isinstance(signers, list) else 0
     return f"""# Model card: SignFlow starter {manifest.version}
 
 American Sign Language (`ase`): {len(words) - letters} words and {letters} letters, with two background classes
@@ -88,7 +89,7 @@ American Sign Language (`ase`): {len(words) - letters} words and {letters} lette
 |---|---|
 | recipe, seed | {facts.get("recipe")}, {facts.get("seed")} |
 | code | {facts.get("revision")}, {facts.get("date")} |
-| data | sha256 {str(facts.get("data"))[:16]}, {len(signers) if isinstance(signers, list) else 0} people or recording sets |
+| data | sha256 {str(facts.get("data"))[:16]}, {num_signers} people or sets of recordings |
 | weights | sha256 {manifest.weights_sha256[:16]} |
 | calibration | temperature {manifest.calibration.temperature:.3f}, "not sure" under
 {manifest.calibration.threshold:.3f} |
@@ -100,7 +101,8 @@ Made again from the recordings with `make starter`; same machine, same seed, sam
 def _people(report: Report) -> str:
     rows = "\n".join(
         f"| {person} | {row['num_clips']} | {row['accuracy']:.3f} | "
-        f"{row['accuracy_lowest']:.3f}-{row['accuracy_highest']:.3f} | {_at_threshold(row, '')} | {_at_threshold(row, '_at_90')} |"
+        f"{row['accuracy_lowest']:.3f}-{row['accuracy_highest']:.3f} | "
+        f"{_at_threshold(row, '')} | {_at_threshold(row, '_at_90')} |"
         for person, row in report["people"].items()
     )
     mean = report["accuracy"]
