@@ -211,7 +211,7 @@ async def test_another_kind_of_server_is_recognised(tmp_path: Path) -> None:
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
     openssl = require_binary("openssl", install="sudo apt-get install openssl")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
         [openssl, "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", certificate, "-keyout", key],
