@@ -52,7 +52,7 @@ class TrainerConfig:
     """
 
     feature_spec: str = "hands256"
-    steps: int = 450
+    steps: int = 650
     batch_size: int = 64
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.05
@@ -62,7 +62,7 @@ class TrainerConfig:
     ema_decay: float = 0.99
     swa_fraction: float = 0.0
     clip_norm: float = 1.0
-    signing_weight: float = 0.7
+    signing_weight: float = 1.0
     eval_every: int = 100
     patience: int = 0
     people_prior: float = 0.0
@@ -309,7 +309,7 @@ def add_people_prior(model: SignEncoder, train: LandmarkDataset, *, weight: floa
     is_sign = torch.tensor([label not in BACKGROUND for label in train.labels])
     log_people = torch.tensor(people, dtype=torch.float32).clamp(min=1).log()
     prior = torch.where(is_sign, log_people - log_people[is_sign].max(), torch.zeros(()))
-    model.classifier.bias += weight * prior
+    model.classifier.bias.add_(weight * prior)
 
 
 @torch.inference_mode()

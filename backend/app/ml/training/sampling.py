@@ -41,10 +41,10 @@ class SamplingConfig:
     max_frames: int = 36
     speed: float = 0.22
     trim: float = 0.15
-    context: float = 0.4
-    background: float = 0.16
+    context: float = 0.3
+    background: float = 0.12
     made_up: float = 0.5
-    stream: float = 0.22
+    stream: float = 0.16
     people_power: float = 1.0
 
 
