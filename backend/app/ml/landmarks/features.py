@@ -134,7 +134,7 @@ _TIP_PAIRS: Final = np.array([(4, 8), (4, 12), (4, 16), (4, 20), (8, 12), (12, 1
 
 
 def _hand_block(hand: FloatArray, nose: FloatArray, step_s: float) -> FloatArray:
-    """Hands, `[..., G, 21, 3]` in shoulder widths, and nose `[..., G, 1, 2]` to `[..., G, 119]`."""
+    """Hands, `[..., G, 21, 3]` in shoulder widths, and nose `[..., G, 1, 2]` to `[..., G, 115]`."""
     wrist = hand[..., :1, :]
     relative = (hand[..., 1:, :] - wrist) / _palm_size(hand)
     whole = np.concatenate([np.zeros_like(relative[..., :1, :]), relative], -2)
