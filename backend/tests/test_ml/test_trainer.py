@@ -37,6 +37,7 @@ CONFIG = TrainerConfig(
     signing_weight=0.5,
     eval_every=2,
     patience=0,
+    people_prior=0.0,
     num_threads=1,
     seed=0,
     sampling=SamplingConfig(max_frames=30, background=0.2, stream=0.2),
@@ -164,6 +165,20 @@ def test_averages_are_used_when_they_are_on(train: LandmarkDataset) -> None:
 
     assert not torch.equal(weights(plain)["classifier.weight"], weights(averaged)["classifier.weight"])
     assert_equal(last_only, plain)  # the mean over the last step alone
+
+
+def test_a_sign_of_few_people_must_convince_more_and_background_is_left_alone() -> None:
+    clips = make_clips(num_people=4, takes=1, labels=("sun",))
+    clips += make_clips(num_people=1, takes=5, labels=("letter_v",))
+    train = LandmarkDataset(clips, labels=LABELS)
+    config = replace(CONFIG, steps=1)
+
+    plain = weights(SignTrainer(TINY, config).fit(train))
+    prior = weights(SignTrainer(TINY, replace(config, people_prior=0.5)).fit(train))
+
+    shift = prior["classifier.bias"] - plain["classifier.bias"]
+    torch.testing.assert_close(shift, torch.tensor([0.0, -0.5 * float(np.log(4)), 0.0, 0.0]), atol=1e-6, rtol=1e-6)
+    assert torch.equal(prior["classifier.weight"], plain["classifier.weight"])
 
 
 def test_windows_without_any_class_still_teach_where_signs_are(train: LandmarkDataset) -> None:
