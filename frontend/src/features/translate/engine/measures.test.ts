@@ -17,6 +17,13 @@ describe('FrameRate', () => {
 
     expect(rate.fps).toBeCloseTo(8, 5)
   })
+
+  it('measures a very slow machine too', () => {
+    const rate = new FrameRate()
+    for (let ms = 0; ms <= 9000; ms += 1500) rate.add(ms)
+
+    expect(rate.fps).toBeCloseTo(2 / 3, 5)
+  })
 })
 
 describe('meanLuminance', () => {
