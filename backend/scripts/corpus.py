@@ -45,9 +45,12 @@ def load_corpus(folder: Path, language: str) -> tuple[list[Clip], list[Clip]]:
     language must not be taught as meaningless in another.
 
     Raises:
-        DatasetError: the folder has no data set of the language.
+        DatasetError: the language is unknown, or the folder has no data set of it.
         ClipFileError: a file cannot be read.
     """
+    if language not in CORPORA:
+        msg = f"no recordings are known for language {language!r}, only for {', '.join(CORPORA)}; use data of your own"
+        raise DatasetError(msg)
     corpus = CORPORA[language]
     own: list[Clip] = []
     others: list[Clip] = []

@@ -25,14 +25,17 @@ from app.ml.recipes import get_recipe
 from app.ml.unseen import SHIPPED_ACCEPTANCE, FoldOutcome, calibrate, hold_out, train_fold
 from scripts.console import STDERR, user_errors
 from scripts.corpus import CORPORA, load_corpus
+from scripts.options import check_recipe, check_seeds
 
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the recordings' data sets.")],
     *,
     language: Annotated[str, typer.Option(help="ISO 639-3 code: ase (ASL) or kvk (Korean SL).")] = "ase",
-    recipe: Annotated[str, typer.Option(help="Which recipe to judge; see app/ml/recipes.py.")] = "starter",
-    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
+    recipe: Annotated[
+        str, typer.Option(callback=check_recipe, help="Which recipe to judge; see app/ml/recipes.py.")
+    ] = "starter",
+    seeds: Annotated[str, typer.Option(callback=check_seeds, help="Seeds, separated by commas.")] = "0,1,2",
     runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = Path("runs/unseen"),
     jobs: Annotated[int, typer.Option(min=1, help="Folds trained at the same time, one thread each.")] = 2,
     output: Annotated[Path | None, typer.Option(help="Write the report here, for `train --unseen`.")] = None,

@@ -31,6 +31,7 @@ from app.ml.trainer import SignTrainer
 from app.ml.unseen import describe_model
 from scripts.console import STDERR, fail, user_errors
 from scripts.corpus import load_corpus
+from scripts.options import check_recipe
 
 
 def main(
@@ -39,7 +40,9 @@ def main(
     corpus: Annotated[Path | None, typer.Option(help="Folder with the shipped model's recordings.")] = None,
     data: Annotated[list[Path] | None, typer.Option(help="Data sets of your own, instead; may be repeated.")] = None,
     language: Annotated[str, typer.Option(help="ISO 639-3 code of the signs.")] = "ase",
-    recipe: Annotated[str, typer.Option(help="Which recipe; see app/ml/recipes.py.")] = "starter",
+    recipe: Annotated[
+        str, typer.Option(callback=check_recipe, help="Which recipe; see app/ml/recipes.py.")
+    ] = "starter",
     steps: Annotated[int | None, typer.Option(min=1, help="Batches, instead of the recipe's.")] = None,
     seed: Annotated[int, typer.Option(help="Same machine, same seed, same weights.")] = 0,
     unseen: Annotated[Path | None, typer.Option(help="Report of evaluate_unseen, for calibration.")] = None,
@@ -53,6 +56,7 @@ def main(
     if output.suffix != ".pt":
         raise fail(f"--output {output} must end in .pt; the ONNX files are written beside it")
     with user_errors():
+        output.parent.mkdir(parents=True, exist_ok=True)  # now, rather than fail when the training is done
         chosen = get_recipe(recipe)
         if steps is not None:
             chosen = replace(chosen, trainer=replace(chosen.trainer, steps=steps))
@@ -123,11 +127,16 @@ def _train(
 
 
 def _read_calibration(path: Path, recipe: str) -> Calibration:
-    report = orjson.loads(path.read_bytes())
-    if report.get("recipe") != recipe:
-        msg = f"{path} judged recipe {report.get('recipe')!r}, not {recipe!r}; run evaluate_unseen for this recipe"
+    try:
+        report = orjson.loads(path.read_bytes())
+        judged, calibration = report["recipe"], Calibration(**report["calibration"])
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        msg = f"{path} is no report of evaluate_unseen ({error}); write one with its --output"
+        raise DatasetError(msg) from error
+    if judged != recipe:
+        msg = f"{path} judged recipe {judged!r}, not {recipe!r}; run evaluate_unseen for this recipe"
         raise DatasetError(msg)
-    return Calibration(**report["calibration"])
+    return calibration
 
 
 def _git_revision() -> str:

@@ -6,13 +6,19 @@ Used by `scripts/evaluate_live.py`; the server runs the same `Segmenter` and the
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from app.ml.clips import Clip
 from app.ml.evaluation import TimedSign, match_signs
 from app.ml.inference.segmenter import Frame, Segmenter, SegmenterConfig, SignRecognised
+from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, LEFT_WRIST, RIGHT_HAND, RIGHT_SHOULDER, RIGHT_WRIST
 from app.ml.pipeline import SignFlowInferencePipeline
+
+REST_SPEED: Final = 0.3
+"""Shoulder widths a second under which hands count as resting."""
+REST_MS: Final = 150.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +34,18 @@ class LiveSign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveScore:
-    """Streams of one person or of all: counts, and the delay of each right sign from its true end, in milliseconds."""
+    """Streams of one person or of all.
+
+    Attributes:
+        num_made: signs in the streams.
+        num_sent: answers with a label.
+        num_unsure: answers "not sure".
+        num_right: answers with the right label at the right time.
+        delays_ms: of each right answer, from the true end of its sign.
+        rest_delays_ms: of each right answer whose sign was followed by hands at rest or out of view, from that moment.
+        duration_ms: length of the streams.
+        num_asks: how often the model was asked.
+    """
 
     num_made: int
     num_sent: int
@@ -37,6 +54,7 @@ class LiveScore:
     delays_ms: tuple[float, ...]
     duration_ms: float
     num_asks: int
+    rest_delays_ms: tuple[float, ...] = ()
 
     @property
     def f1(self) -> float:
@@ -91,6 +109,7 @@ def score_stream(clip: Clip, made: Sequence[TimedSign], sent: Sequence[LiveSign]
     named = [sign for sign in sent if sign.label is not None]
     recognised = [TimedSign(label=sign.label or "", start_ms=sign.start_ms, end_ms=sign.end_ms) for sign in named]
     score = match_signs(made, recognised)
+    rests = find_rests(clip, made)
     return LiveScore(
         num_made=len(made),
         num_sent=len(named),
@@ -99,7 +118,32 @@ def score_stream(clip: Clip, made: Sequence[TimedSign], sent: Sequence[LiveSign]
         delays_ms=tuple(named[answer].sent_ms - made[truth].end_ms for truth, answer in score.matches),
         duration_ms=clip.duration_ms,
         num_asks=num_asks,
+        rest_delays_ms=tuple(
+            named[answer].sent_ms - rest for truth, answer in score.matches if (rest := rests[truth]) is not None
+        ),
     )
+
+
+def find_rests(clip: Clip, made: Sequence[TimedSign]) -> list[float | None]:
+    """When the hands came to rest after each sign, in milliseconds; None where the next sign came first.
+
+    At rest: out of view, or the wrists slower than `REST_SPEED` over the next `REST_MS`.
+    """
+    times_ms = clip.times_ms
+    aspect = np.array([clip.width / clip.height, 1.0], np.float32)
+    wrists = clip.landmarks[:, (LEFT_WRIST, RIGHT_WRIST), :2] * aspect
+    shoulders = clip.landmarks[:, (LEFT_SHOULDER, RIGHT_SHOULDER), :2] * aspect
+    width = float(np.nanmedian(np.linalg.norm(shoulders[:, 0] - shoulders[:, 1], axis=-1)))
+    after = np.minimum(np.searchsorted(times_ms, times_ms + REST_MS), len(times_ms) - 1)
+    seconds = np.maximum(times_ms[after] - times_ms, 1.0) / 1000
+    speed = np.nan_to_num(np.linalg.norm(wrists[after] - wrists, axis=-1)).max(-1) / width / seconds
+    in_view = ~np.isnan(clip.landmarks[:, (LEFT_HAND.start, RIGHT_HAND.start), 0]).all(axis=1)
+    at_rest = times_ms[(speed < REST_SPEED) | ~in_view]
+    starts = [sign.start_ms for sign in made[1:]] + [float(times_ms[-1])]
+    rests = [at_rest[at_rest >= sign.end_ms] for sign in made]
+    return [
+        float(times[0]) if len(times) and times[0] < start else None for times, start in zip(rests, starts, strict=True)
+    ]
 
 
 def add_scores(scores: Sequence[LiveScore]) -> LiveScore:
@@ -112,9 +156,10 @@ def add_scores(scores: Sequence[LiveScore]) -> LiveScore:
         delays_ms=tuple(delay for score in scores for delay in score.delays_ms),
         duration_ms=sum(score.duration_ms for score in scores),
         num_asks=sum(score.num_asks for score in scores),
+        rest_delays_ms=tuple(delay for score in scores for delay in score.rest_delays_ms),
     )
 
 
-def delay_percentile(score: LiveScore, percent: float) -> float:
-    """Percentile of the delays in milliseconds; NaN when nothing was right."""
-    return float(np.percentile(score.delays_ms, percent)) if score.delays_ms else float("nan")
+def delay_percentile(delays_ms: Sequence[float], percent: float) -> float:
+    """Percentile of delays in milliseconds; NaN without any."""
+    return float(np.percentile(delays_ms, percent)) if delays_ms else float("nan")
