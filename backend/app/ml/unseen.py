@@ -171,9 +171,8 @@ def calibrate(
 ) -> tuple[float, float]:
     """Temperature and rejection threshold from folds, each judged by a model that never saw its person.
 
-    The temperature is the median over folds (their vocabularies differ); the threshold lets `ACCEPTANCE` of the signs
-    pass,
-    every person counting the same.
+    The temperature is the median over folds (their vocabularies differ); the threshold lets a given part of the signs
+    pass, every person counting the same.
 
     Args:
         outcomes: folds of one recipe.
@@ -190,7 +189,8 @@ def calibrate(
     temperature = float(np.median([fit_temperature(outcome.logits, outcome.targets) for outcome in used]))
     scores = [outcome.scores(temperature)[0] for outcome in used]
     longest = max(map(len, scores))
-    even = np.concatenate([np.resize(np.sort(values), longest) for values in scores])
+    # Read off each person's sorted scores at even steps: repeating them whole would count the lowest once more.
+    even = np.concatenate([np.sort(values)[np.arange(longest) * len(values) // longest] for values in scores])
     return temperature, choose_threshold(even, acceptance=acceptance)
 
 
