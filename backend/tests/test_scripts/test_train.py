@@ -1,0 +1,153 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from app.ml.artifacts import load_torch_artifact, read_manifest
+from app.ml.clips import save_dataset
+from app.ml.dataset import BACKGROUND
+from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
+from scripts.train import main
+from tests.parametric_signer import IDLE, make_clips, make_person, perform_sign
+
+SIGNS = ("rain", "sun")
+
+
+def train(*arguments: str | Path) -> Result:
+    app = typer.Typer()
+    app.command()(main)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "mine.npz"
+    save_dataset(path, make_clips(num_people=3, takes=1, labels=(*SIGNS, IDLE)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("unseen") / "unseen.json"
+    path.write_text(json.dumps({"recipe": "reference", "calibration": {"temperature": 1.7, "threshold": 0.4}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, data: Path, report: Path) -> Path:
+    """The folder of a model, which did not exist before."""
+    folder = tmp_path_factory.mktemp("trained") / "runs" / "mine"
+    result = train(
+        "--data", data, "--output", folder / "model_v3.pt", "--recipe", "reference", "--steps", 2, "--language", "fsl",
+        "--unseen", report, "--val-signer", "person2", "--checkpoint", folder / "run.ckpt",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "model_v3.pt: 4 labels, weights " in result.stdout
+    return folder
+
+
+@pytest.mark.parametrize("backend", ["onnx", "onnx-int8", "torch"])
+def test_every_file_that_is_written_answers_in_the_pipeline(trained: Path, backend: BackendChoice) -> None:
+    pipeline = SignFlowInferencePipeline.load(trained, backend=backend)
+
+    (prediction,) = pipeline.infer_batch([perform_sign(make_person(40), "sun").to_window()])
+    pipeline.close()
+
+    assert pipeline.backend_info.name == backend
+    assert prediction.model_version == "v3"
+    assert sorted(alternative.label for alternative in prediction.alternatives) == list(SIGNS)
+
+
+def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(trained: Path) -> None:
+    manifest = read_manifest(trained / "model_v3.onnx")
+
+    assert manifest.label_names == (*SIGNS, *BACKGROUND)
+    assert {label.language for label in manifest.labels} == {"fsl"}
+    assert [label.num_people for label in manifest.labels] == [2, 2, 2, 0]  # person2 was held out
+    assert (manifest.calibration.temperature, manifest.calibration.threshold) == (1.7, 0.4)
+    facts = manifest.provenance
+    assert (facts["recipe"], facts["seed"], facts["signers"]) == ("reference", 0, ["person0", "person1"])
+    assert len(str(facts["data"])) == 64
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(trained: Path, data: Path, tmp_path: Path) -> None:
+    again, other = tmp_path / "again" / "model_v3.pt", tmp_path / "other" / "model_v3.pt"
+    for output, seed in ((again, "0"), (other, "1")):
+        result = train(
+            "--data", data, "--output", output, "--recipe", "reference", "--steps", "2", "--seed", seed,
+            "--val-signer", "person2", "--no-int8",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+
+    first, second, third = (
+        {name: value.numpy() for name, value in load_torch_artifact(path)[0].items()}
+        for path in (trained / "model_v3.pt", again, other)
+    )
+    for name, value in first.items():
+        np.testing.assert_array_equal(second[name], value)
+    assert not np.array_equal(first["classifier.weight"], third["classifier.weight"])
+    assert not again.with_suffix(".int8.onnx").exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused(trained: Path, data: Path, tmp_path: Path) -> None:
+    result = train(
+        "--data", data, "--output", tmp_path / "model_v1.pt", "--recipe", "reference", "--steps", "3",
+        "--checkpoint", trained / "run.ckpt",
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert "run.ckpt belongs to another run" in result.stderr
+
+
+def test_help_says_what_every_option_is_for() -> None:
+    result = train("--help")
+
+    assert result.exit_code == 0
+    for option in ("--output", "--corpus", "--data", "--recipe", "--seed", "--val-signer", "--checkpoint"):
+        assert option in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--output", "model_v1.pt"], "either --corpus FOLDER or --data FILE"),
+        (["--output", "model_v1.onnx", "--data", "DATA"], "must end in .pt"),
+        (["--output", "model_v1.pt", "--data", "nowhere.npz"], "nowhere.npz"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--recipe", "secret"], "known: reference, starter"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--steps", "0"], "--steps"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--val-signer", "zoe"], "no clip of signer zoe"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--unseen", "nowhere.json"], "nowhere.json"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--unseen", "REPORT"], "judged recipe 'reference'"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--unseen", "DATA"], "no report of evaluate_unseen"),
+        (["--output", "model_v1.pt", "--corpus", "EMPTY"], "no data set asl_*.npz"),
+        (["--output", "model_v1.pt", "--corpus", "EMPTY", "--language", "xyz"], "'xyz', only for ase, kvk"),
+        ([], "--output"),
+    ],
+)
+def test_a_mistake_is_named_without_a_traceback(
+    arguments: list[str], complaint: str, data: Path, report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"DATA": str(data), "REPORT": str(report), "EMPTY": str(tmp_path)}
+
+    result = train(*[places.get(argument, argument) for argument in arguments])
+
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.output.replace("│", " ").split())
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_copies_are_pointed_out(tmp_path: Path, data: Path) -> None:
+    clips = make_clips(num_people=2, takes=1, labels=SIGNS)
+    save_dataset(tmp_path / "copies.npz", [*clips, replace(clips[0], signer="somebody else", clip_id="copy")])
+
+    result = train("--data", tmp_path / "copies.npz", "--output", tmp_path / "model_v1.pt", "--val-signer", "person0")
+
+    assert result.exit_code == 2
+    assert "1 clips are copies of others" in result.stderr
+    assert "on both sides of the split" in result.stderr
