@@ -50,6 +50,16 @@ run-https: $(BASE) $(PAGE) ## the same for phones in your network: https on port
 lab: $(LAB) ## add what training and video extraction need (PyTorch, ONNX, MediaPipe)
 	@echo "Ready. From backend/: ../$(VENV)/bin/python -m scripts.train --help"
 
+# The starter model again from its recordings: calibration and card come from people held out, an hour on two cores.
+.PHONY: starter
+starter: $(LAB) ## train the shipped model anew, with its evaluation and card: make starter CORPUS=folder-with-the-recordings
+	@test -d "$(CORPUS)" || { echo "CORPUS=$(CORPUS) is no folder; docs/training.md says where the recordings come from"; exit 2; }
+	cd backend && $(PYTHON_BIN) -m scripts.evaluate_unseen --data "$(abspath $(CORPUS))" --output data/models/unseen_v1.json
+	cd backend && $(PYTHON_BIN) -m scripts.train --corpus "$(abspath $(CORPUS))" --unseen data/models/unseen_v1.json --output data/models/model_v1.pt
+	cd backend && $(PYTHON_BIN) -m scripts.evaluate_live --corpus "$(abspath $(CORPUS))" --output data/models/live_v1.json
+	cd backend && $(PYTHON_BIN) -m scripts.write_model_card --model data/models/model_v1.onnx --unseen data/models/unseen_v1.json \
+		--live data/models/live_v1.json --output data/models/MODEL_CARD.md
+
 .PHONY: setup
 setup: $(BASE) $(PAGE) ## install and build only, start nothing
 
