@@ -27,7 +27,7 @@ from rich.table import Table
 from app.ml.artifacts import Calibration, load_torch_artifact, save_torch_artifact
 from app.ml.clips import Clip
 from app.ml.dataset import IDLE
-from app.ml.evaluation import TimedSign
+from app.ml.errors import DatasetError
 from app.ml.inference.segmenter import SegmenterConfig
 from app.ml.live_evaluation import LiveScore, add_scores, delay_percentile, run_stream, score_stream
 from app.ml.pipeline import SignFlowInferencePipeline
@@ -36,6 +36,7 @@ from app.ml.signed_streams import SignedStream, build_stream
 from app.ml.unseen import FoldOutcome, calibrate, describe_model, hold_out, train_fold
 from scripts.console import STDERR, user_errors
 from scripts.corpus import load_corpus
+from scripts.options import check_rates, check_recipe
 
 IDLE_GIVERS: Final = ("dmohazab", "argav304")
 """The people whose recordings show hands that move in view without signing; absent from every model judged here."""
@@ -56,9 +57,9 @@ def main(
     corpus: Annotated[Path, typer.Option(help="Folder with the recordings' data sets.")],
     *,
     unseen_runs: Annotated[Path, typer.Option(help="Folds of evaluate_unseen, for calibration.")] = Path("runs/unseen"),
-    recipe: Annotated[str, typer.Option(help="Which recipe to judge.")] = "starter",
+    recipe: Annotated[str, typer.Option(callback=check_recipe, help="Which recipe to judge.")] = "starter",
     seed: Annotated[int, typer.Option(help="Of training and of the streams.")] = 0,
-    fps: Annotated[str, typer.Option(help="Frame rates, separated by commas.")] = "30,15,8",
+    fps: Annotated[str, typer.Option(callback=check_rates, help="Frame rates, separated by commas.")] = "30,15,8",
     runs: Annotated[Path, typer.Option(help="Where trained models are kept.")] = Path("runs/live"),
     jobs: Annotated[int, typer.Option(min=1, help="Models trained at the same time.")] = 2,
     output: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
@@ -67,9 +68,12 @@ def main(
     """Read streams of unseen people and count what came out."""
     rates = [float(rate) for rate in fps.split(",")]
     with user_errors():
-        _train_all(corpus, recipe, seed, runs, jobs)
         folds = [FoldOutcome.load(path) for path in sorted((unseen_runs / f"{recipe}-ase").glob("*.npz"))]
+        if not folds:
+            msg = f"no finished fold of recipe {recipe!r} in {unseen_runs} to calibrate on; run evaluate_unseen first"
+            raise DatasetError(msg)
         clips, background = load_corpus(corpus, "ase")
+        _train_all(corpus, recipe, seed, runs, jobs)
         results = {f"{rate:g}": _Rate(people={}) for rate in rates}
         for group in GROUPS:
             pipeline = _calibrated(model_path(runs, recipe, group, seed), folds, group)
@@ -141,8 +145,7 @@ def _judge(
 
 def _score(stream: SignedStream, pipeline: SignFlowInferencePipeline) -> LiveScore:
     sent, num_asks = run_stream(stream.clip, pipeline, SegmenterConfig())
-    made = [TimedSign(label=sign.label or "", start_ms=sign.start_ms, end_ms=sign.end_ms) for sign in stream.signs]
-    return score_stream(stream.clip, made, sent, num_asks=num_asks)
+    return score_stream(stream.clip, stream.signs, sent, num_asks=num_asks)
 
 
 def _is_sign(clip: Clip) -> bool:

@@ -1,5 +1,7 @@
 """Options that several training tools share, checked before anything long begins."""
 
+import math
+
 import typer
 
 from app.ml.recipes import get_recipe
@@ -26,4 +28,19 @@ def check_seeds(text: str) -> str:
     """
     if not all(part.strip().isdecimal() for part in text.split(",")):
         raise typer.BadParameter(f"{text!r} is no list of whole numbers such as 0,1,2")
+    return text
+
+
+def check_rates(text: str) -> str:
+    """Callback of `--fps`.
+
+    Raises:
+        typer.BadParameter: anything but positive numbers separated by commas.
+    """
+    try:
+        is_usable = all(0 < float(part) < math.inf for part in text.split(","))
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise typer.BadParameter(f"{text!r} is no list of frame rates such as 30,15,8")
     return text

@@ -139,7 +139,7 @@ def find_rests(clip: Clip, made: Sequence[TimedSign]) -> list[float | None]:
     speed = np.nan_to_num(np.linalg.norm(wrists[after] - wrists, axis=-1)).max(-1) / width / seconds
     in_view = ~np.isnan(clip.landmarks[:, (LEFT_HAND.start, RIGHT_HAND.start), 0]).all(axis=1)
     at_rest = times_ms[(speed < REST_SPEED) | ~in_view]
-    starts = [sign.start_ms for sign in made[1:]] + [float(times_ms[-1])]
+    starts = [*(sign.start_ms for sign in made), float(times_ms[-1])][1:]
     rests = [at_rest[at_rest >= sign.end_ms] for sign in made]
     return [
         float(times[0]) if len(times) and times[0] < start else None for times, start in zip(rests, starts, strict=True)

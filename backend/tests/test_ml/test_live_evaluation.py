@@ -9,8 +9,18 @@ import pytest
 from app.ml.clips import Clip
 from app.ml.evaluation import TimedSign
 from app.ml.inference.segmenter import SegmenterConfig
-from app.ml.live_evaluation import LiveScore, LiveSign, add_scores, delay_percentile, run_stream, score_stream
+from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST
+from app.ml.live_evaluation import (
+    LiveScore,
+    LiveSign,
+    add_scores,
+    delay_percentile,
+    find_rests,
+    run_stream,
+    score_stream,
+)
 from app.ml.pipeline import SignFlowInferencePipeline
+from tests.moving_body import make_frame
 from tests.parametric_signer import make_person, perform_stream
 
 SEGMENTER = SegmenterConfig()
@@ -25,12 +35,31 @@ def made(label: str, start_ms: float, end_ms: float) -> TimedSign:
 
 
 def empty_clip(duration_ms: float = 60_000.0) -> Clip:
-    return Clip(landmarks=np.zeros((2, 75, 3), np.float32), times_ms=np.array([0.0, duration_ms]))
+    return Clip(landmarks=np.stack([make_frame()] * 2), times_ms=np.array([0.0, duration_ms]))
+
+
+def circling_clip(*, until_ms: float, duration_ms: float = 3000.0) -> Clip:
+    """Hands that circle at two shoulder widths a second, and keep still from `until_ms` on."""
+    times_ms = np.arange(0.0, duration_ms, 20.0)
+    landmarks = np.tile(make_frame(), (len(times_ms), 1, 1))
+    width = np.linalg.norm((landmarks[0, 11] - landmarks[0, 12])[:2] * (4 / 3, 1))
+    turns = 2 * np.pi * np.minimum(times_ms, until_ms) / 800
+    way = 0.25 * width * np.stack([np.cos(turns) * 3 / 4, np.sin(turns)], axis=1)
+    hands = (LEFT_WRIST, RIGHT_WRIST, *range(LEFT_HAND.start, RIGHT_HAND.stop))
+    landmarks[:, hands, :2] += way.astype(np.float32)[:, None]
+    return Clip(landmarks=landmarks, times_ms=times_ms)
 
 
 def make_score(**changes: object) -> LiveScore:
     score = LiveScore(
-        num_made=4, num_sent=3, num_unsure=1, num_right=2, delays_ms=(100.0, 300.0), duration_ms=30_000.0, num_asks=70
+        num_made=4,
+        num_sent=3,
+        num_unsure=1,
+        num_right=2,
+        delays_ms=(100.0, 300.0),
+        rest_delays_ms=(50.0,),
+        duration_ms=30_000.0,
+        num_asks=70,
     )
     return replace(score, **changes)
 
@@ -78,6 +107,7 @@ def test_streams_are_added_up() -> None:
         num_unsure=2,
         num_right=4,
         delays_ms=(100.0, 300.0, 500.0),
+        rest_delays_ms=(50.0, 50.0),
         duration_ms=120_000.0,
         num_asks=140,
     )
@@ -87,6 +117,34 @@ def test_streams_are_added_up() -> None:
 def test_a_percentile_of_no_delay_is_not_a_number() -> None:
     assert delay_percentile(make_score().delays_ms, 50) == 200.0
     assert math.isnan(delay_percentile((), 95))
+
+
+def test_hands_rest_where_they_stop_moving_or_go_out_of_view() -> None:
+    clip = circling_clip(until_ms=1500.0)
+    gone = circling_clip(until_ms=3000.0)
+    gone.landmarks[gone.times_ms >= 1300, LEFT_HAND.start :] = np.nan
+
+    assert find_rests(clip, [made("tea", 300, 900)]) == [pytest.approx(1500, abs=40)]
+    assert find_rests(clip, [made("tea", 300, 1800)]) == [1800.0]
+    assert find_rests(gone, [made("tea", 300, 900)]) == [1300.0]
+    assert find_rests(clip, []) == []
+
+
+def test_hands_that_go_straight_on_to_the_next_sign_have_no_rest() -> None:
+    clip = circling_clip(until_ms=1500.0)
+    truth = [made("tea", 300, 900), made("cup", 1200, 1400)]
+
+    assert find_rests(clip, truth) == [None, pytest.approx(1500, abs=40)]
+
+
+def test_delay_is_also_told_from_the_hands_rest() -> None:
+    truth = [made("tea", 300, 900), made("cup", 1200, 1400)]
+    answers = [sent("tea", 300, 900), sent("cup", 1200, 1400, delay_ms=400)]
+
+    score = score_stream(circling_clip(until_ms=1500.0), truth, answers, num_asks=9)
+
+    assert score.delays_ms == (200.0, 400.0)
+    assert score.rest_delays_ms == (pytest.approx(300, abs=40),)
 
 
 @pytest.fixture(scope="module")

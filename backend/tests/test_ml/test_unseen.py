@@ -109,7 +109,7 @@ def make_outcome(logits: FloatArray, *, targets: list[int], person: str = "ann",
         seed=seed,
         labels=LABELS,
         targets=np.array(targets),
-        logits=logits.astype(np.float32),
+        logits=logits,
         refuse_logits=np.zeros((0, len(LABELS)), np.float32),
     )
 
@@ -136,7 +136,7 @@ def test_scores_are_the_best_signs_probability_or_nothing_where_background_is_li
 
 
 def test_an_outcome_is_kept_as_it_was(tmp_path: Path) -> None:
-    outcome = make_outcome(np.arange(12).reshape(3, 4), targets=[0, 1, 1], person="bob", seed=3)
+    outcome = make_outcome(np.arange(12, dtype=np.float32).reshape(3, 4), targets=[0, 1, 1], person="bob", seed=3)
     path = tmp_path / "deep" / "bob-3.npz"
 
     outcome.save(path)
@@ -152,7 +152,8 @@ def test_an_outcome_is_kept_as_it_was(tmp_path: Path) -> None:
 def unsure_logits(count: int, *, seed: int = 0) -> FloatArray:
     """Answers of every degree of certainty, all for the first sign; about a quarter of them should be wrong."""
     margins = np.linspace(0.2, 6.0, count) + np.random.default_rng(seed).normal(0, 0.01, count)
-    return np.stack([margins, np.zeros(count), np.full(count, -9.0), np.full(count, -9.0)], axis=1)
+    columns = (margins, np.zeros(count), np.full(count, -9.0), np.full(count, -9.0))
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def mixed_targets(count: int) -> list[int]:

@@ -42,8 +42,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path, report: Path) 
     """The folder of a model, which did not exist before."""
     folder = tmp_path_factory.mktemp("trained") / "runs" / "mine"
     result = train(
-        "--data", data, "--output", folder / "model_v3.pt", "--recipe", "reference", "--steps", 2, "--language", "fsl",
-        "--unseen", report, "--val-signer", "person2", "--checkpoint", folder / "run.ckpt",
+        "--data", data, "--output", folder / "model_v3.pt", "--recipe", "reference", "--steps", "2",
+        "--language", "fsl", "--unseen", report, "--val-signer", "person2", "--checkpoint", folder / "run.ckpt",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "model_v3.pt: 4 labels, weights " in result.stdout
