@@ -25,6 +25,7 @@ from app.ml.landmarks.layout import (
     RIGHT_SHOULDER,
     RIGHT_WRIST,
 )
+from app.ml.landmarks.normalise import blend
 from app.ml.types import FloatArray, TimesArray
 
 WIDTH: Final = 640
@@ -160,9 +161,7 @@ def resample(landmarks: FloatArray, times_ms: TimesArray, at_ms: TimesArray) -> 
     before = np.maximum(after - 1, 0)
     span = np.maximum(times_ms[after] - times_ms[before], 1e-9)
     share = np.clip((at_ms - times_ms[before]) / span, 0.0, 1.0).astype(np.float32)[:, None, None]
-    mixed = landmarks[before] * (1 - share) + landmarks[after] * share
-    nearest = np.where(share < 0.5, landmarks[before], landmarks[after])
-    return np.where(np.isnan(mixed), nearest, mixed).astype(np.float32)
+    return blend(landmarks[before], landmarks[after], share).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@ import asyncio
 from pathlib import Path
 
 import orjson
-import pytest
 from typer.testing import CliRunner
 
 from app.ml.clips import save_dataset
@@ -17,21 +16,11 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("torch", reason="installed by: make lab")
-    from tests.tiny_model import write_tiny_model  # needs torch
-
-    folder = tmp_path_factory.mktemp("models")
-    write_tiny_model(folder)
-    return folder
-
-
-def test_cameras_are_simulated_and_every_sign_is_held_against_the_truth(model_dir: Path, tmp_path: Path) -> None:
+def test_cameras_are_simulated_and_every_sign_is_held_against_the_truth(tiny_model_dir: Path, tmp_path: Path) -> None:
     save_dataset(tmp_path / "clips.npz", make_clips(num_people=2, takes=2, labels=("sun", "rain", "stone", IDLE)))
 
     code, out, _ = run(
-        "--clients", 2, "--fps", 15, "--seconds", 8, "--data", tmp_path / "clips.npz", "--model-dir", model_dir,
+        "--clients", 2, "--fps", 15, "--seconds", 8, "--data", tmp_path / "clips.npz", "--model-dir", tiny_model_dir,
         "--max-dropped", 0, "--json",
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from app.ml.landmarks.layout import (
     RIGHT_HAND,
     RIGHT_WRIST,
 )
+from app.ml.landmarks.normalise import blend
 from app.ml.types import FloatArray
 
 _ARMS = (
@@ -129,9 +130,7 @@ def _slow_cameras(points: FloatArray, rng: Generator, config: AugmentConfig) -> 
         before = np.maximum((position - offset) // stride * stride + offset, 0)
         after = np.minimum(before + stride, frames - 1)
         weight = ((position - before) / np.maximum(after - before, 1)).clip(0, 1).astype(np.float32)[:, None, None]
-        first, second = points[row, before], points[row, after]
-        mixed = first * (1 - weight) + second * weight
-        points[row] = np.where(np.isnan(mixed), np.where(weight < 0.5, first, second), mixed)
+        points[row] = blend(points[row, before], points[row, after], weight)
 
 
 def _lose_hands(points: FloatArray, rng: Generator, config: AugmentConfig) -> None:

@@ -92,6 +92,18 @@ def resample(landmarks: FloatArray, times_ms: TimesArray, *, step_ms: float) -> 
     return out, grid
 
 
+def blend(start: FloatArray, end: FloatArray, weight: FloatArray) -> FloatArray:
+    """Mix two poses, `weight` in [0, 1] of the second; where one lacks a point, the nearer decides whether it is there.
+
+    Args:
+        start: float32 `[..., 75, 3]`.
+        end: of the same shape.
+        weight: float32, broadcast against both.
+    """
+    mixed = start * (1 - weight) + end * weight
+    return np.where(np.isnan(mixed), np.where(weight < 0.5, start, end), mixed)
+
+
 def normalise(points: FloatArray) -> FloatArray:
     """Centre between the shoulders and scale by shoulder width, both medians over the window.
 
