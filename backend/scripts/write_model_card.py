@@ -79,11 +79,11 @@ def _header(manifest: ModelManifest, model: Path) -> str:
     facts = manifest.provenance
     signers = facts.get("signers")
     num_signers = len(signers) if isinstance(signers, list) else 0
+    calibration = manifest.calibration
     return f"""# Model card: SignFlow starter {manifest.version}
 
 American Sign Language (`ase`): {len(words) - letters} words and {letters} letters, with two background classes
-({", ".join(manifest.background)}) that are never reported. {model.stat().st_size / 1e6:.1f} MB as ONNX, features
-`{manifest.feature_spec}`.
+({", ".join(manifest.background)}) that are never reported. {model.stat().st_size / 1e6:.1f} MB as ONNX.
 
 | | |
 |---|---|
@@ -91,8 +91,8 @@ American Sign Language (`ase`): {len(words) - letters} words and {letters} lette
 | code | {facts.get("revision")}, {facts.get("date")} |
 | data | sha256 {str(facts.get("data"))[:16]}, {num_signers} people or sets of recordings |
 | weights | sha256 {manifest.weights_sha256[:16]} |
-| calibration | temperature {manifest.calibration.temperature:.3f}, "not sure" under
-{manifest.calibration.threshold:.3f} |
+| features | `{manifest.feature_spec}` |
+| calibration | temperature {calibration.temperature:.3f}, "not sure" under {calibration.threshold:.3f} |
 
 Made again from the recordings with `make starter`; same machine, same seed, same numbers.
 """

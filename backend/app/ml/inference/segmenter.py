@@ -69,7 +69,7 @@ class SegmenterConfig:
     signing_off: float = 0.4
     quiet_ms: float = 160.0
     min_sign_ms: float = 250.0
-    max_sign_ms: float = 4000.0
+    max_sign_ms: float = 2400.0
     hands_gone_ms: float = 250.0
     still_ms: float = 1200.0
     still_speed: float = 0.25
@@ -274,8 +274,11 @@ class Segmenter:
         """First stretch of signing in a window: its first and last time over `signing_off`, dips under `quiet_ms`
         bridged."""
         over = np.flatnonzero(signing >= self._config.signing_off)
+        # At a few frames a second neighbours are further apart than `quiet_ms`, and that is no dip.
+        spacing_ms = float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 0.0
+        bridged_ms = max(self._config.quiet_ms, 1.5 * spacing_ms)
         while over.size:
-            gaps = np.flatnonzero(np.diff(times_ms[over]) > self._config.quiet_ms)
+            gaps = np.flatnonzero(np.diff(times_ms[over]) > bridged_ms)
             run, rest = (over, over[:0]) if gaps.size == 0 else (over[: gaps[0] + 1], over[gaps[0] + 1 :])
             start_ms, end_ms = float(times_ms[run[0]]), float(times_ms[run[-1]])
             is_open = rest.size == 0 and times_ms[-1] - end_ms < self._config.quiet_ms
