@@ -19,7 +19,7 @@ from app.ml.inference.segmenter import (
     StateChanged,
     Step,
 )
-from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST
+from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, POSE, RIGHT_HAND, RIGHT_WRIST
 from app.ml.types import Alternative, LandmarkWindow, Prediction
 from tests.moving_body import make_frame
 
@@ -396,7 +396,7 @@ def test_moving_hands_are_asked_about_at_most_five_times_a_second(fps: float) ->
     play(make_frames(20_000, fps=fps), script)
 
     moments = {float(window.times_ms[-1]) for window in script.requests}
-    assert len(script.requests) <= 5 * 20 + len(truth)  # and one last question about each sign
+    assert len(script.requests) <= 1 + 5 * 20 + len(truth)  # the first at once, and one last question about each sign
     assert max(sum(start <= moment < start + 1000 for moment in moments) for start in moments) <= 6
 
 
@@ -519,3 +519,34 @@ def test_frames_are_not_changed() -> None:
 
     for frame, landmarks in zip(frames, before, strict=True):
         np.testing.assert_array_equal(frame.landmarks, landmarks)
+
+
+@pytest.mark.parametrize("fps", [6.0, 5.0, 4.0])
+def test_a_slow_camera_loses_no_sign(fps: float) -> None:
+    truth = [sign("tea", 1000, 2000), sign("cup", 3500, 4300)]
+    assert labels_in(play(make_frames(6000, fps=fps), Script(truth))) == ["tea", "cup"]
+
+
+def test_a_dropped_frame_of_a_slow_camera_does_not_split_a_sign() -> None:
+    frames = make_frames(5000, fps=8.0)
+    del frames[12]
+    (found,) = signs_in(play(frames, Script([sign("tea", 1000, 2400)])))
+    assert found.start_ms == pytest.approx(1000, abs=126)
+
+
+def test_hands_without_a_body_open_the_gate_by_their_own_movement() -> None:
+    frames = make_frames(6000)
+    for frame in frames:
+        frame.landmarks[POSE] = np.nan
+    assert labels_in(play(frames, Script([sign("tea", 1000, 2000), sign("cup", 3500, 4300)]))) == ["tea", "cup"]
+
+
+@pytest.mark.parametrize("jitter", [0.0005, 0.001, 0.002])
+def test_shaking_of_the_detector_is_no_movement(jitter: float) -> None:
+    rng = np.random.default_rng(0)
+    frames = make_frames(6000, still=[(0, 6000)])
+    for frame in frames:
+        frame.landmarks[:] += rng.normal(0, jitter, frame.landmarks.shape).astype(np.float32)
+    script = Script([])
+    play(frames, script)
+    assert [window for window in script.requests if window.times_ms[-1] > CONFIG.still_ms + 300] == []

@@ -26,6 +26,10 @@ from app.ml.types import Alternative, BoolArray, FloatArray, LandmarkWindow, Pre
 
 _HAND_STARTS: Final = (LEFT_HAND.start, RIGHT_HAND.start)
 _WRISTS: Final = (LEFT_WRIST, RIGHT_WRIST)
+_MOTION_MS: Final = 150.0
+"""Over how long the gate measures movement."""
+_USUAL_SHOULDER_WIDTH: Final = 0.3
+"""In frame widths, where no shoulders are seen: the median of the recordings."""
 
 
 class SegmenterState(StrEnum):
@@ -154,6 +158,7 @@ class Segmenter:
         self._last_moved_ms = -np.inf
         self._next_ask_ms = -np.inf
         self._wrists: tuple[float, ...] | None = None
+        self._wrists_ms = -np.inf
 
     @property
     def state(self) -> SegmenterState:
@@ -213,18 +218,27 @@ class Segmenter:
         points = frame.landmarks
         has_hands = any(points[start, 0] == points[start, 0] for start in _HAND_STARTS)  # NaN differs from itself
         if has_hands:
+            if now - self._last_hands_ms >= self._config.hands_gone_ms:
+                self._last_moved_ms = now  # a hand that comes into view has moved
             self._last_hands_ms = now
         wrists = tuple(float(points[wrist, axis]) for wrist in _WRISTS for axis in (0, 1))
-        if self._wrists is not None and frames:
-            width = abs(float(points[LEFT_SHOULDER, 0] - points[RIGHT_SHOULDER, 0]))
-            moved = max((abs(a - b) for a, b in zip(wrists, self._wrists, strict=True) if a == a and b == b), default=0)
-            limit = self._config.still_speed * max(width, 0.05) * (now - frames[-1].time_ms) / 1000.0
-            if moved > limit or not has_hands:
-                self._last_moved_ms = now
-        self._wrists = wrists
+        if self._wrists is None or now - self._wrists_ms >= _MOTION_MS:
+            if self._wrists is not None:
+                self._note_motion(points, wrists, now)
+            self._wrists, self._wrists_ms = wrists, now
         frames.append(frame)
         while frames[0].time_ms < now - self._keep_ms:
             frames.popleft()
+
+    def _note_motion(self, points: FloatArray, wrists: tuple[float, ...], now: float) -> None:
+        """Compare with the wrists of a moment ago; over a single frame the detector's jitter looks like movement."""
+        assert self._wrists is not None
+        width = abs(float(points[LEFT_SHOULDER, 0] - points[RIGHT_SHOULDER, 0]))
+        width = max(width, 0.05) if width == width else _USUAL_SHOULDER_WIDTH
+        pairs = zip(wrists, self._wrists, strict=True)
+        moved = max((abs(a - b) for a, b in pairs if a == a and b == b), default=np.inf)
+        if moved > self._config.still_speed * width * (now - self._wrists_ms) / 1000.0:
+            self._last_moved_ms = now
 
     def _is_active(self, now: float) -> bool:
         """Whether the gate is open: hands in view a moment ago, and not at rest for long."""
@@ -274,11 +288,10 @@ class Segmenter:
         """First stretch of signing in a window: its first and last time over `signing_off`, dips under `quiet_ms`
         bridged."""
         over = np.flatnonzero(signing >= self._config.signing_off)
-        # At a few frames a second neighbours are further apart than `quiet_ms`, and that is no dip.
-        spacing_ms = float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 0.0
-        bridged_ms = max(self._config.quiet_ms, 1.5 * spacing_ms)
         while over.size:
-            gaps = np.flatnonzero(np.diff(times_ms[over]) > bridged_ms)
+            # Only frames that are under the limit make a dip; at a few frames a second neighbours are further apart.
+            has_dip = np.diff(over) > 1
+            gaps = np.flatnonzero(has_dip & (np.diff(times_ms[over]) > self._config.quiet_ms))
             run, rest = (over, over[:0]) if gaps.size == 0 else (over[: gaps[0] + 1], over[gaps[0] + 1 :])
             start_ms, end_ms = float(times_ms[run[0]]), float(times_ms[run[-1]])
             is_open = rest.size == 0 and times_ms[-1] - end_ms < self._config.quiet_ms
