@@ -118,7 +118,7 @@ dev: $(DEV) $(NODE_PACKAGES) ## install the development tools, run nothing
 .PHONY: lock
 lock: lock-page ## resolve every extra afresh and write backend/constraints.txt; complete the page's lock for all platforms
 	@rm -rf .lock-venv && $$(tools/require.sh python) -m venv .lock-venv
-	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_TORCH_INDEX) -e 'backend[train,video,tools,dev]'
+	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_TORCH_INDEX) -e 'backend[train,video,tools,scale,openvino,torchserve,dev]'
 	@{ echo "# Every package that any of SignFlow's extras may install, pinned; 'pip install -c' reads it. Made with 'make lock'."; \
 		.lock-venv/bin/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//; / @ /d; /^nvidia-|^triton==/d'; } \
 		> backend/constraints.txt
@@ -161,7 +161,7 @@ $(LAB): $(CREATED) $(PIP_INPUTS)
 
 $(DEV): $(CREATED) $(PIP_INPUTS)
 	@echo "Installing the development tools ..."
-	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[train,video,tools,dev]'
+	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[train,video,tools,scale,openvino,torchserve,dev]'
 	@touch $(BASE) $(LAB) $@
 
 $(NODE_PACKAGES): frontend/package.json frontend/package-lock.json
