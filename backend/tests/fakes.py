@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.api.wire import encode_frame
 from app.ml.artifacts import ModelManifest, SignLabel
 from app.ml.errors import InvalidLandmarksError
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
+from app.ml.landmarks.wire import encode_frame
 from app.ml.types import Alternative, FloatArray, LandmarkWindow, Prediction
 from app.services.model_service import ActiveModel
 

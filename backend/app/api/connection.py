@@ -11,7 +11,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.api.errors import WIRE_ERRORS
 from app.api.outbox import Outbox
-from app.api.wire import FrameError, decode_frame
 from app.api.ws_messages import (
     CLIENT_MESSAGES,
     AlternativeMessage,
@@ -39,6 +38,7 @@ from app.core.errors import NoModelError, ServerBusyError, SignFlowError
 from app.core.metrics import ServerMetrics
 from app.core.tasks import TaskSet
 from app.ml.inference.segmenter import PartialSign, StateChanged
+from app.ml.landmarks.wire import FrameError, decode_frame
 from app.ml.types import Alternative
 from app.services.events import (
     CaptionChanged,

@@ -1,7 +1,7 @@
 """The JSON messages of `signflow.v1`, both directions, and its codes: the one place where they are typed.
 
 `python -m app.api.schema` writes their JSON Schema, from which the page's TypeScript types are generated. Times are
-milliseconds on the client's capture clock. Binary frames are in `app.api.wire`.
+milliseconds on the client's capture clock. Binary frames are in `app.ml.landmarks.wire`.
 """
 
 from enum import IntEnum, StrEnum

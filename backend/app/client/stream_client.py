@@ -21,7 +21,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from app.api.wire import encode_frame
 from app.api.ws_messages import (
     SERVER_MESSAGES,
     SUBPROTOCOL,
@@ -38,6 +37,7 @@ from app.api.ws_messages import (
 )
 from app.client.errors import ServerBusyError, ServerHasNoModelError, ServerUnreachableError, StreamRefusedError
 from app.ml.clips import Clip
+from app.ml.landmarks.wire import encode_frame
 
 STREAM_PATH: Final = "/api/v1/translate/stream"
 FIRST_RETRY_S: Final = 0.25

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
-from app.api.wire import LEFT_HAND_FLAG, POSE_FLAG, RIGHT_HAND_FLAG, decode_frame
+from app.ml.landmarks.wire import LEFT_HAND_FLAG, POSE_FLAG, RIGHT_HAND_FLAG, decode_frame
 from tests.binaries import require_binary
 from tests.e2e.conftest import FLAGS, Watch
 from tests.e2e.live_server import LiveServer

@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from app.api.wire import encode_frame
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
+from app.ml.landmarks.wire import encode_frame
 from app.ml.types import FloatArray
 
 PATH: Final = Path(__file__).with_name("wire_frames.json")

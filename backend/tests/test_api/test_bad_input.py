@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
-from app.api.wire import encode_frame
 from app.api.ws_messages import CloseCode
 from app.core.config import StreamSettings
+from app.ml.landmarks.wire import encode_frame
 from tests.fakes import StreamWriter, still_frame
 from tests.test_api.live import (
     Message,

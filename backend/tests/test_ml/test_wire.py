@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.wire import FLOAT16, FLOAT32, HEADER_SIZE, FrameError, FrameProblem, decode_frame, encode_frame
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
+from app.ml.landmarks.wire import FLOAT16, FLOAT32, HEADER_SIZE, FrameError, FrameProblem, decode_frame, encode_frame
 from tests.golden.write_wire_frames import PATH, render
 
 CASES = json.loads(PATH.read_text("utf-8"))["cases"]
