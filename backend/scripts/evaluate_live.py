@@ -36,6 +36,7 @@ from app.ml.signed_streams import SignedStream, build_stream
 from app.ml.unseen import FoldOutcome, calibrate, describe_model, hold_out, train_fold
 from scripts.console import STDERR, user_errors
 from scripts.corpus import load_corpus
+from scripts.evaluate_unseen import kept_folds
 from scripts.options import check_rates, check_recipe
 
 IDLE_GIVERS: Final = ("dmohazab", "argav304")
@@ -68,7 +69,7 @@ def main(
     """Read streams of unseen people and count what came out."""
     rates = [float(rate) for rate in fps.split(",")]
     with user_errors():
-        folds = [FoldOutcome.load(path) for path in sorted((unseen_runs / f"{recipe}-ase").glob("*.npz"))]
+        folds = [FoldOutcome.load(path) for path in sorted(kept_folds(unseen_runs, recipe, "ase").glob("*.npz"))]
         if not folds:
             msg = f"no finished fold of recipe {recipe!r} in {unseen_runs} to calibrate on; run evaluate_unseen first"
             raise DatasetError(msg)
@@ -97,7 +98,7 @@ def main(
 
 def model_path(runs: Path, recipe: str, group: Sequence[str], seed: int) -> Path:
     """Where the model that has never seen a group is kept."""
-    return runs / recipe / f"{group[0]}-{seed}" / "model_v1.pt"
+    return runs / f"{recipe}-{get_recipe(recipe).fingerprint}" / f"{group[0]}-{seed}" / "model_v1.pt"
 
 
 def _train_all(corpus: Path, recipe: str, seed: int, runs: Path, jobs: int) -> None:

@@ -10,6 +10,7 @@ with a hand in view is judged apart, at a threshold that was chosen on the other
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,12 @@ def main(
 
 def fold_path(runs: Path, recipe: str, language: str, person: str, seed: int) -> Path:
     """Where a finished fold is kept."""
-    return runs / f"{recipe}-{language}" / f"{person}-{seed}.npz"
+    return kept_folds(runs, recipe, language) / f"{person}-{seed}.npz"
+
+
+def kept_folds(runs: Path, recipe: str, language: str) -> Path:
+    """The folder of a recipe's finished folds; a changed recipe gets another."""
+    return runs / f"{recipe}-{get_recipe(recipe).fingerprint}-{language}"
 
 
 def _run_folds(data: Path, language: str, recipe: str, seeds: list[int], runs: Path, jobs: int) -> list[FoldOutcome]:
@@ -75,9 +81,13 @@ def _run_folds(data: Path, language: str, recipe: str, seeds: list[int], runs: P
 
 def run_fold(data: Path, language: str, recipe: str, person: str, seed: int, runs: Path) -> None:
     """Train and test one fold and keep its outcome; runs in a process of its own."""
-    clips, background = load_corpus(data, language)
+    clips, background = _load_once(data, language)
     _, outcome = train_fold(hold_out(clips, background, person=person), get_recipe(recipe), seed=seed)
     outcome.save(fold_path(runs, recipe, language, person, seed))
+
+
+_load_once = lru_cache(maxsize=1)(load_corpus)
+"""A worker reads the recordings for its first fold only."""
 
 
 def _summarise(outcomes: list[FoldOutcome], language: str) -> dict[str, object]:

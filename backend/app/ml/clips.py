@@ -35,7 +35,7 @@ FINEST_SCALE: Final = 1.0 / 8192.0
 """Step of `landmarks_q` when nothing lies further than 4 frame sizes away: a thirteenth of a pixel at 640."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Clip:
     """One recording of a person, usually of one sign.
 

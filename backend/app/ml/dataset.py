@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -166,12 +167,25 @@ def _shows_nobody(clip: Clip) -> bool:
     return clip.label == IDLE and bool(np.isnan(clip.landmarks).all())
 
 
+_prepared: WeakKeyDictionary[Clip, FloatArray] = WeakKeyDictionary()
+
+
 def prepare(clip: Clip) -> FloatArray:
     """A clip on the feature grid: `[G, 75, 3]`, isotropic, in shoulder widths, a stale first frame dropped.
+
+    Kept as long as the clip lives, read-only: an evaluation trains on the same clips in every fold.
 
     Raises:
         DatasetError: the clip has no landmark in any frame.
     """
+    points = _prepared.get(clip)
+    if points is None:
+        points = _prepared[clip] = _prepare(clip)
+        points.flags.writeable = False
+    return points
+
+
+def _prepare(clip: Clip) -> FloatArray:
     landmarks, _ = resample(clip.landmarks, clip.times_ms, step_ms=STEP_MS)
     points = normalise(to_isotropic(landmarks, width=clip.width, height=clip.height))
     if np.isnan(points).all():

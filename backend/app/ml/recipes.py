@@ -1,6 +1,8 @@
 """Complete ways to train a model: network, training and data settings under one name."""
 
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from app.ml.landmarks.augment import AugmentConfig
@@ -20,6 +22,22 @@ class Recipe:
     def with_seed(self, seed: int) -> TrainerConfig:
         """The training settings under another seed."""
         return replace(self.trainer, seed=seed)
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that change with any setting, so that a kept result is never taken for another's.
+
+        Settings that are off (None, False, 0, empty) do not count: a new technique leaves the recipes that do without
+        it what they were.
+        """
+        described = json.dumps(_without_what_is_off(asdict(self)), sort_keys=True, default=str)
+        return hashlib.sha256(described.encode()).hexdigest()[:8]
+
+
+def _without_what_is_off(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_what_is_off(item) for key, item in value.items() if item not in (None, 0, "", (), {})}
 
 
 _RECIPES: Final = {

@@ -136,7 +136,7 @@ def test_plain_windows_are_the_clips_themselves_with_their_label() -> None:
     for features, mask, target, signing in zip(batch.features, batch.mask, batch.targets, batch.signing, strict=True):
         number = round(float(features[0, NOSE_X]))
         assert LABELS[target] == clips[number - 1].label
-        assert abs(int(mask.sum()) - clips[number - 1].num_frames) <= 1
+        assert int(mask.sum()) == clips[number - 1].num_frames
         np.testing.assert_array_equal(signing, mask)
 
 
@@ -222,11 +222,12 @@ def test_without_an_unknown_class_made_up_movement_teaches_only_where_signs_are(
 
 
 def test_a_stretch_of_a_stream_teaches_where_signs_are_and_no_class() -> None:
-    batch = make_sampler(make_world(), sampling=replace(PLAIN, stream=1.0), batch_size=32).batch(0)
+    sampler = make_sampler(make_world(), sampling=replace(PLAIN, stream=1.0), batch_size=32)
+    batches = [sampler.batch(step) for step in range(8)]
 
-    assert (batch.targets == IGNORE).all()
-    assert batch.mask.all()
-    assert 0.2 < batch.signing.mean() < 0.9
+    assert all((batch.targets == IGNORE).all() for batch in batches)
+    assert all(batch.mask.all() for batch in batches)
+    assert 0.15 < np.mean([batch.signing.mean() for batch in batches]) < 0.4
 
 
 def test_shares_of_window_kinds_are_as_asked() -> None:

@@ -215,3 +215,13 @@ def test_recipes_are_found_by_name_and_take_a_seed_without_changing() -> None:
     assert recipe.name == "starter"
     with pytest.raises(ValueError, match=r"'secret'; known: reference, starter"):
         get_recipe("secret")
+
+
+def test_a_recipe_s_fingerprint_follows_its_settings_and_ignores_what_is_off() -> None:
+    recipe = get_recipe("starter")
+
+    assert recipe.fingerprint == get_recipe("starter").fingerprint
+    assert recipe.fingerprint != replace(recipe, trainer=replace(recipe.trainer, steps=651)).fingerprint
+    assert recipe.fingerprint != replace(recipe, model=replace(recipe.model, drop_path=0.0)).fingerprint
+    assert recipe.trainer.mixup == 0.0
+    assert recipe.fingerprint == replace(recipe, trainer=replace(recipe.trainer, mixup=0)).fingerprint

@@ -17,6 +17,7 @@ from numpy.random import Generator
 from app.ml.dataset import BACKGROUND, IDLE, UNKNOWN, LandmarkDataset
 from app.ml.landmarks.augment import AugmentConfig, augment
 from app.ml.landmarks.features import FeatureSpec, features_of
+from app.ml.landmarks.normalise import blend
 from app.ml.types import BoolArray, FloatArray
 
 IGNORE: Final = -100
@@ -149,7 +150,7 @@ class WindowSampler:
         first = rng.uniform(0, trim) * (len(points) - 1)
         last = (1 - rng.uniform(0, trim)) * (len(points) - 1)
         speed = np.exp(rng.normal(0, self._sampling.speed))
-        return play(points, first=first, last=last, num_frames=max(3, round((last - first) / speed)))
+        return play(points, first=first, last=last, num_frames=max(3, round((last - first) / speed) + 1))
 
     def _in_context(self, rng: Generator, clip: int) -> _Window:
         body = self._played(rng, clip)
@@ -231,9 +232,7 @@ def play(points: FloatArray, *, first: float, last: float, num_frames: int) -> F
     before = np.floor(position).astype(np.int64)
     after = np.minimum(before + 1, len(points) - 1)
     weight = (position - before).astype(np.float32)[:, None, None]
-    start, end = points[before], points[after]
-    mixed = start * (1 - weight) + end * weight
-    return np.where(np.isnan(mixed), np.where(weight < 0.5, start, end), mixed)
+    return blend(points[before], points[after], weight)
 
 
 def transit(start: FloatArray, end: FloatArray, *, num_frames: int) -> FloatArray:
@@ -245,5 +244,4 @@ def transit(start: FloatArray, end: FloatArray, *, num_frames: int) -> FloatArra
     """
     tau = (np.arange(1, num_frames + 1, dtype=np.float32) / (num_frames + 1))[:, None, None]
     weight = tau**3 * (10 - 15 * tau + 6 * tau**2)
-    mixed = start * (1 - weight) + end * weight
-    return np.where(np.isnan(mixed), np.where(tau < 0.5, start, end), mixed).astype(np.float32)
+    return blend(start, end, weight)
