@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from app.ml.artifacts import save_torch_artifact
 from app.ml.evaluation import Interval, accepted_fraction, bootstrap_over_people, selective_accuracy
 from app.ml.recipes import get_recipe
-from app.ml.unseen import SHIPPED_ACCEPTANCE, FoldOutcome, calibrate, hold_out, train_fold
+from app.ml.unseen import SHIPPED_ACCEPTANCE, FoldOutcome, calibrate, describe_model, hold_out, train_fold
 from scripts.console import STDERR, user_errors
 from scripts.corpus import CORPORA, load_corpus
 from scripts.options import check_recipe, check_seeds
@@ -80,10 +81,18 @@ def _run_folds(data: Path, language: str, recipe: str, seeds: list[int], runs: P
 
 
 def run_fold(data: Path, language: str, recipe: str, person: str, seed: int, runs: Path) -> None:
-    """Train and test one fold and keep its outcome; runs in a process of its own."""
+    """Train and test one fold, keep its model and, last, its outcome; runs in a process of its own."""
     clips, background = _load_once(data, language)
-    _, outcome = train_fold(hold_out(clips, background, person=person), get_recipe(recipe), seed=seed)
-    outcome.save(fold_path(runs, recipe, language, person, seed))
+    chosen = get_recipe(recipe)
+    fold = hold_out(clips, background, person=person)
+    model, outcome = train_fold(fold, chosen, seed=seed)
+    path = fold_path(runs, recipe, language, person, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    manifest = describe_model(
+        fold.train, fold.labels, chosen, version=f"{person}-{seed}", provenance={"held_out": [person], "seed": seed}
+    )
+    save_torch_artifact(path.with_suffix(".pt"), state_dict=model.state_dict(), manifest=manifest)
+    outcome.save(path)
 
 
 _load_once = lru_cache(maxsize=1)(load_corpus)

@@ -4,6 +4,8 @@ Shapes: N test clips of signs, M clips that must be refused, C labels of the fol
 """
 
 import json
+import math
+import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +61,10 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FoldOutcome:
-    """What a fold's model said: `logits` `[N, C]` for `targets` `[N]`, `refuse_logits` `[M, C]`."""
+    """What a fold's model said: `logits` `[N, C]` for `targets` `[N]`, `refuse_logits` `[M, C]`.
+
+    `train_cpu_s` is the processor time that training took, over all threads; NaN when not measured.
+    """
 
     person: str
     seed: int
@@ -67,6 +72,7 @@ class FoldOutcome:
     targets: NDArray[np.int64]
     logits: FloatArray
     refuse_logits: FloatArray
+    train_cpu_s: float = math.nan
 
     @property
     def num_signs(self) -> int:
@@ -97,6 +103,7 @@ class FoldOutcome:
         np.savez_compressed(
             draft,
             about=json.dumps({"person": self.person, "seed": self.seed, "labels": self.labels}),
+            train_cpu_s=self.train_cpu_s,
             targets=self.targets,
             logits=self.logits,
             refuse_logits=self.refuse_logits,
@@ -115,6 +122,7 @@ class FoldOutcome:
                 targets=file["targets"],
                 logits=file["logits"],
                 refuse_logits=file["refuse_logits"],
+                train_cpu_s=float(file["train_cpu_s"]),
             )
 
 
@@ -150,11 +158,13 @@ def train_fold(
 ) -> tuple[SignEncoder, FoldOutcome]:
     """Train without the fold's person, then ask about that person's clips."""
     config = recipe.with_seed(seed)
+    begin_s = time.process_time()
     model = (
         SignTrainer(recipe.model, config)
         .fit(LandmarkDataset(fold.train, labels=fold.labels), on_progress=on_progress)
         .model
     )
+    train_cpu_s = time.process_time() - begin_s
     outcome = FoldOutcome(
         person=fold.person,
         seed=seed,
@@ -162,6 +172,7 @@ def train_fold(
         targets=np.array([fold.labels.index(clip.label or "") for clip in fold.test]),
         logits=predict_logits(model, [prepare(clip) for clip in fold.test], config),
         refuse_logits=predict_logits(model, [prepare(clip) for clip in fold.refuse], config),
+        train_cpu_s=train_cpu_s,
     )
     return model, outcome
 
