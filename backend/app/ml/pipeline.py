@@ -27,7 +27,7 @@ from app.ml.inference.backends import Backend, BackendOutput, OnnxBackend
 from app.ml.inference.decision import decide, pad_batch, sigmoid
 from app.ml.landmarks.features import FeatureSequence, extract_features, get_feature_spec
 from app.ml.landmarks.normalise import check_window
-from app.ml.types import Alternative, FloatArray, LandmarkWindow, Prediction
+from app.ml.types import Alternative, BoolArray, FloatArray, LandmarkWindow, Prediction
 
 BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch"]
 
@@ -103,15 +103,21 @@ class SignFlowInferencePipeline:
 
     @classmethod
     def load_file(
-        cls, path: Path, *, num_threads: int = 1, fallback_reason: str | None = None
+        cls, path: Path, *, num_threads: int = 1, device: str = "cpu", fallback_reason: str | None = None
     ) -> "SignFlowInferencePipeline":
         """Load one `.onnx` or `.pt` file, and nothing else in its place.
+
+        Args:
+            path: the file.
+            num_threads: inside one call of ONNX Runtime.
+            device: `cpu`, `cuda` or `cuda:N`; a `.pt` also takes `mps`.
+            fallback_reason: why this file and not the preferred one.
 
         Raises:
             ArtifactError: it cannot be used; the message says what is wrong or what differs.
             MissingExtraError: it is a `.pt` and torch is not installed.
         """
-        backend = _open_backend(path, num_threads=num_threads)
+        backend = _open_backend(path, num_threads=num_threads, device=device)
         info = BackendInfo(name=backend.name, path=path, sha256=file_sha256(path), fallback_reason=fallback_reason)
         return cls(backend, backend_info=info)
 
@@ -153,9 +159,17 @@ class SignFlowInferencePipeline:
             InvalidLandmarksError: the window has no frame, its arrays do not fit together, or it is too long.
             RuntimeError: the pipeline is closed.
         """
-        loop = asyncio.get_running_loop()
-        predictions = await loop.run_in_executor(self._executor, self.infer_batch, (window,))
+        predictions = await self.infer_many((window,))
         return predictions[0]
+
+    async def infer_many(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
+        """Recognise several windows, of any lengths, in the pipeline's own thread.
+
+        Raises:
+            InvalidLandmarksError: a window cannot be used; none is answered then.
+            RuntimeError: the pipeline is closed.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self.infer_batch, windows)
 
     def infer_batch(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
         """Recognise several windows, of any lengths, in the calling thread.
@@ -164,12 +178,24 @@ class SignFlowInferencePipeline:
             InvalidLandmarksError: a window cannot be used; none is answered then.
         """
         answers: list[Prediction] = []
-        sequences = [self._features(window) for window in windows]
+        sequences = self.prepare(windows)
         for start in range(0, len(sequences), MAX_BATCH):
             chunk = sequences[start : start + MAX_BATCH]
-            output = self._backend.run(*pad_batch([sequence.values for sequence in chunk]))
-            answers += self._answer(windows[start : start + MAX_BATCH], chunk, output)
+            output = self.run(*pad_batch([sequence.values for sequence in chunk]))
+            answers += self.conclude(windows[start : start + MAX_BATCH], chunk, output)
         return answers
+
+    def prepare(self, windows: Sequence[LandmarkWindow]) -> list[FeatureSequence]:
+        """What the model reads of each window: the first step of `infer_batch`.
+
+        Raises:
+            InvalidLandmarksError: a window cannot be used.
+        """
+        return [self._features(window) for window in windows]
+
+    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
+        """Run the bare model: the second step; see `Backend.run`."""
+        return self._backend.run(features, mask)
 
     def logits_batch(self, windows: Sequence[LandmarkWindow]) -> FloatArray:
         """Raw logits over the model's whole vocabulary, background included, for evaluation and calibration.
@@ -190,7 +216,12 @@ class SignFlowInferencePipeline:
         """Finish the call that runs, drop those that wait, and end the thread. A second call does nothing."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _features(self, window: LandmarkWindow) -> FeatureSequence:
+    def check(self, window: LandmarkWindow) -> None:
+        """Refuse a window that cannot be answered.
+
+        Raises:
+            InvalidLandmarksError: no frame, arrays that do not fit together, too long, or a point is far out.
+        """
         check_window(window)
         duration_ms = float(window.times_ms[-1] - window.times_ms[0])
         if duration_ms > MAX_WINDOW_MS:
@@ -200,11 +231,15 @@ class SignFlowInferencePipeline:
             furthest = np.nanmax(np.abs(window.landmarks))
             msg = f"a point lies {furthest:.3g} frame sizes away (limit {MAX_COORDINATE:g}); a missing point is NaN"
             raise InvalidLandmarksError(msg)
+
+    def _features(self, window: LandmarkWindow) -> FeatureSequence:
+        self.check(window)
         return extract_features(window, self._spec)
 
-    def _answer(
+    def conclude(
         self, windows: Sequence[LandmarkWindow], sequences: Sequence[FeatureSequence], output: BackendOutput
     ) -> list[Prediction]:
+        """What the model's output for a padded batch means: the last step."""
         decisions = decide(output.logits, self.manifest)
         answers: list[Prediction] = []
         for row, (window, sequence) in enumerate(zip(windows, sequences, strict=True)):
@@ -225,9 +260,9 @@ class SignFlowInferencePipeline:
         return answers
 
 
-def _open_backend(path: Path, *, num_threads: int) -> Backend:
+def _open_backend(path: Path, *, num_threads: int, device: str) -> Backend:
     if path.suffix == ".onnx":
-        return OnnxBackend(path, num_threads=num_threads)
+        return OnnxBackend(path, num_threads=num_threads, device=device)
     if path.suffix != ".pt":
         msg = f"{path}: a model is a .pt or .onnx file"
         raise ArtifactError(msg)
@@ -239,7 +274,7 @@ def _open_backend(path: Path, *, num_threads: int) -> Backend:
     except ImportError as error:
         msg = f"{path} needs torch: pip install -e 'backend[train]', or export it to ONNX where torch is installed"
         raise MissingExtraError(msg) from error
-    return TorchBackend(path)
+    return TorchBackend(path, device=device)
 
 
 def _get_manifest(path: Path) -> ModelManifest | None:

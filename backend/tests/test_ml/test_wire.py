@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import struct
 
 import numpy as np
@@ -10,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
-from app.ml.landmarks.wire import FLOAT16, FLOAT32, HEADER_SIZE, FrameError, FrameProblem, decode_frame, encode_frame
+from app.ml.landmarks.wire import (
+    FLOAT16,
+    FLOAT32,
+    HEADER_SIZE,
+    FrameError,
+    FrameProblem,
+    decode_frame,
+    decode_frames,
+    encode_frame,
+    encode_frames,
+    fits_the_wire,
+)
+from app.ml.types import FloatArray, TimesArray
 from tests.golden.write_wire_frames import PATH, render
 
 CASES = json.loads(PATH.read_text("utf-8"))["cases"]
@@ -122,3 +135,79 @@ def test_any_coordinates_decode_to_finite_or_missing_parts(
         is_missing = np.isnan(values).all()
         assert is_missing or (np.abs(values) <= 10).all()
         assert is_missing or flags & 1 << bit
+
+
+def window_frames(num_frames: int = 5) -> tuple[FloatArray, TimesArray]:
+    landmarks = np.random.default_rng(3).uniform(-0.5, 1.5, (num_frames, 75, 3)).astype(np.float32)
+    landmarks[1, LEFT_HAND] = np.nan
+    landmarks[2, POSE] = np.nan
+    return landmarks, np.arange(num_frames) * 33.4
+
+
+def test_a_window_of_frames_comes_back_exactly() -> None:
+    landmarks, times_ms = window_frames()
+
+    found, found_ms = decode_frames(encode_frames(landmarks, times_ms))
+
+    np.testing.assert_array_equal(found, landmarks)
+    np.testing.assert_array_equal(found_ms, times_ms)
+
+
+def test_the_frames_of_a_window_are_the_frames_of_a_stream() -> None:
+    landmarks, times_ms = window_frames()
+
+    stream = [
+        encode_frame(frame, sequence=i, time_ms=ms)
+        for i, (frame, ms) in enumerate(zip(landmarks, times_ms, strict=True))
+    ]
+
+    assert encode_frames(landmarks, times_ms) == b"".join(stream)
+
+
+def test_frames_of_both_precisions_may_follow_each_other() -> None:
+    landmarks, times_ms = window_frames(3)
+    data = b"".join(
+        encode_frame(frame, sequence=i, time_ms=times_ms[i], half_precision=i == 1) for i, frame in enumerate(landmarks)
+    )
+
+    found, found_ms = decode_frames(data)
+
+    np.testing.assert_allclose(found, landmarks, atol=1e-3)
+    np.testing.assert_array_equal(found_ms, times_ms)
+
+
+def test_many_frames_are_decoded_as_each_alone_is() -> None:
+    landmarks, times_ms = window_frames()
+    landmarks[3, RIGHT_HAND] = np.inf
+    landmarks[4, 60, 1] = 11.0
+    data = encode_frames(landmarks, times_ms)
+
+    found, _ = decode_frames(data)
+
+    alone = [decode_frame(data[at : at + 920]).landmarks for at in range(0, len(data), 920)]
+    np.testing.assert_array_equal(found, np.stack(alone))
+    assert not fits_the_wire(landmarks, times_ms)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "there is no frame"),
+        (FRAME[:-1], "frame 0: a frame of dtype 0 has 920 bytes, got 919"),
+        (FRAME + b"SF", "frame 1: a frame has at least 20 bytes, got 2"),
+        (FRAME + b"XX" + FRAME[2:], "frame 1: a frame starts with b'SF', got b'XX'"),
+    ],
+)
+def test_a_malformed_window_names_the_frame(data: bytes, message: str) -> None:
+    with pytest.raises(FrameError, match=re.escape(message)):
+        decode_frames(data)
+
+
+def test_what_frames_cannot_carry_is_told_apart() -> None:
+    landmarks, times_ms = window_frames()
+    partly = landmarks.copy()
+    partly[0, LEFT_HAND.start + 3] = np.nan
+
+    assert fits_the_wire(landmarks, times_ms)
+    assert not fits_the_wire(partly, times_ms)
+    assert not fits_the_wire(landmarks, times_ms - 1.0)

@@ -3,6 +3,7 @@
 Shapes: B batch, T grid steps (padded), F features, C labels, D embedding.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,6 +15,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # pyright
 from app.ml.artifacts import ModelManifest, read_onnx_artifact
 from app.ml.errors import ArtifactError, ManifestMismatchError
 from app.ml.types import BoolArray, FloatArray
+
+logger = logging.getLogger(__name__)
 
 INPUT_NAMES: Final = ("features", "mask")
 OUTPUT_NAMES: Final = ("logits", "embedding", "signing")
@@ -57,10 +60,10 @@ class Backend(Protocol):
 
 
 class OnnxBackend:
-    """A `.onnx` file on ONNX Runtime's CPU provider."""
+    """A `.onnx` file on ONNX Runtime, on its CUDA provider when a GPU is asked for and this ONNX Runtime has one."""
 
-    def __init__(self, path: Path, *, num_threads: int = 1) -> None:
-        """Load and check the file.
+    def __init__(self, path: Path, *, num_threads: int = 1, device: str = "cpu") -> None:
+        """Load and check the file; where CUDA is asked for and missing, the CPU takes over with one warning.
 
         Raises:
             ArtifactError: the file is missing, unreadable, not ours, or ONNX Runtime cannot run it.
@@ -76,7 +79,7 @@ class OnnxBackend:
         # Spinning threads win microseconds here and take a core from the event loop and from other workers.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(artifact.content, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(artifact.content, options, providers=_providers(device))
         except _LOAD_ERRORS as error:
             msg = f"{path}: ONNX Runtime {ort.__version__} cannot load it ({error})"
             raise ArtifactError(msg) from error
@@ -112,6 +115,15 @@ class OnnxBackend:
             num_features=inputs["features"].shape[-1],
             num_logits=outputs["logits"].shape[-1],
         )
+
+
+def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and "CUDAExecutionProvider" in ort.get_available_providers():
+        return [("CUDAExecutionProvider", {"device_id": number or "0"}), "CPUExecutionProvider"]
+    if kind != "cpu":
+        logger.warning("ONNX Runtime %s has no provider for %s; the CPU runs the model", ort.__version__, device)
+    return ["CPUExecutionProvider"]
 
 
 def check_widths(path: Path, manifest: ModelManifest, *, num_features: int, num_logits: int) -> None:

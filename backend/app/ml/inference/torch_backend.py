@@ -13,16 +13,18 @@ from app.ml.types import BoolArray, FloatArray
 
 
 class TorchBackend:
-    """A `.pt` file on the CPU. PyTorch's thread count belongs to the whole process and stays as it is."""
+    """A `.pt` file on PyTorch. Its thread count belongs to the whole process and stays as it is."""
 
-    def __init__(self, path: Path) -> None:
-        """Load and check the file.
+    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+        """Load and check the file, and move its weights to a device, as `torch.device` names it.
 
         Raises:
             ArtifactError: the file is missing, unreadable or not ours.
             ManifestMismatchError: its hash, config, features or labels do not fit its weights.
         """
-        self._model, self._manifest = load_model(path)
+        self._device = torch.device(device)
+        model, self._manifest = load_model(path)
+        self._model = model.to(self._device)
 
     @property
     def name(self) -> str:
@@ -37,9 +39,11 @@ class TorchBackend:
     def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
         """See `Backend.run`."""
         with torch.inference_mode():
-            output = self._model(torch.from_numpy(features), torch.from_numpy(mask))
+            output = self._model(torch.from_numpy(features).to(self._device), torch.from_numpy(mask).to(self._device))
         return BackendOutput(
-            logits=output.logits.numpy(), embedding=output.embedding.numpy(), signing=output.signing.numpy()
+            logits=output.logits.cpu().numpy(),
+            embedding=output.embedding.cpu().numpy(),
+            signing=output.signing.cpu().numpy(),
         )
 
 

@@ -3,7 +3,8 @@
     magic "SF" | version 1 | flags: bit 0 pose, 1 left hand, 2 right hand present | uint32 sequence |
     float64 capture time in ms | uint16 number of points (75) | uint16 dtype (0 float32, 1 float16)
 
-This runs for every frame of every stream, so it validates with a handful of C calls and allocates only what it must.
+`decode_frame` runs for every frame of every stream, so it validates with a handful of C calls and allocates only what
+it must. `encode_frames` and `decode_frames` do whole windows, for model servers.
 """
 
 from enum import StrEnum
@@ -14,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, NUM_VALUES, POSE, RIGHT_HAND
-from app.ml.types import FloatArray
+from app.ml.types import FloatArray, TimesArray
 
 MAGIC: Final = b"SF"
 VERSION: Final = 1
@@ -31,6 +32,8 @@ MAX_TIME_MS: Final = 1e14
 
 _HEADER: Final = Struct("<2sBBIdHH")
 HEADER_SIZE: Final = _HEADER.size
+_DTYPE: Final = Struct("<H")
+_DTYPE_AT: Final = HEADER_SIZE - _DTYPE.size
 _FLOAT32: Final = np.dtype("<f4")
 _FLOAT16: Final = np.dtype("<f2")
 _SIZES: Final = {FLOAT32: HEADER_SIZE + 4 * NUM_VALUES, FLOAT16: HEADER_SIZE + 2 * NUM_VALUES}
@@ -39,6 +42,19 @@ _PARTS: Final = tuple(
     for flag, part in ((POSE_FLAG, POSE), (LEFT_HAND_FLAG, LEFT_HAND), (RIGHT_HAND_FLAG, RIGHT_HAND))
 )
 _MAX_SQUARES: Final = MAX_COORDINATE**2
+_RECORD: Final = np.dtype(
+    [
+        ("magic", "S2"),
+        ("version", "u1"),
+        ("flags", "u1"),
+        ("sequence", "<u4"),
+        ("time_ms", "<f8"),
+        ("num_points", "<u2"),
+        ("dtype", "<u2"),
+        ("values", "<f4", (NUM_VALUES,)),
+    ]
+)
+"""A float32 frame as numpy sees it."""
 
 
 class FrameProblem(StrEnum):
@@ -134,6 +150,83 @@ def encode_frame(landmarks: FloatArray, *, sequence: int, time_ms: float, half_p
     dtype = FLOAT16 if half_precision else FLOAT32
     header = _HEADER.pack(MAGIC, VERSION, flags, sequence, time_ms, NUM_POINTS, dtype)
     return header + landmarks.astype("<f2" if half_precision else "<f4").tobytes()
+
+
+def encode_frames(landmarks: FloatArray, times_ms: TimesArray) -> bytes:
+    """Encode the frames of a window one after the other, as float32; sequence numbers count from 0.
+
+    Args:
+        landmarks: float32 `[T, 75, 3]`; parts whose first point is NaN get a clear flag.
+        times_ms: float64 `[T]`, capture times.
+    """
+    frames = np.zeros(len(times_ms), _RECORD)
+    frames["magic"], frames["version"], frames["num_points"], frames["dtype"] = MAGIC, VERSION, NUM_POINTS, FLOAT32
+    frames["sequence"] = np.arange(len(times_ms))
+    frames["time_ms"] = times_ms
+    frames["values"] = landmarks.reshape(-1, NUM_VALUES)
+    for flag, part in _PARTS:
+        frames["flags"] |= np.where(np.isnan(frames["values"][:, part.start]), 0, flag).astype(np.uint8)
+    return frames.tobytes()
+
+
+def decode_frames(data: bytes) -> tuple[FloatArray, TimesArray]:
+    """Decode frames that follow each other, each in its own precision.
+
+    Returns:
+        Landmarks float32 `[T, 75, 3]` and capture times float64 `[T]`.
+
+    Raises:
+        FrameError: a frame is malformed or cut off; says which, counted from 0.
+    """
+    fast = _decode_alike(data)
+    if fast is not None:
+        return fast
+    frames: list[WireFrame] = []
+    position = 0
+    while position < len(data):
+        (dtype,) = _DTYPE.unpack_from(data, position + _DTYPE_AT) if position + HEADER_SIZE <= len(data) else (FLOAT32,)
+        end = position + _SIZES.get(dtype, _SIZES[FLOAT32])
+        try:
+            frames.append(decode_frame(data[position:end]))
+        except FrameError as error:
+            raise FrameError(error.problem, f"frame {len(frames)}: {error}") from error
+        position = end
+    if not frames:
+        raise FrameError(FrameProblem.BAD_SIZE, "there is no frame")
+    return np.stack([frame.landmarks for frame in frames]), np.array([frame.time_ms for frame in frames])
+
+
+def _decode_alike(data: bytes) -> tuple[FloatArray, TimesArray] | None:
+    """The same for whole float32 frames without any fault, many times faster; None leaves it to the thorough way."""
+    if not data or len(data) % _RECORD.itemsize:
+        return None
+    frames = np.frombuffer(data, _RECORD)
+    times_ms = frames["time_ms"].astype(np.float64)
+    landmarks = frames["values"].reshape(-1, NUM_POINTS, 3).copy()
+    is_whole = (
+        (frames["magic"] == MAGIC).all()
+        and (frames["version"] == VERSION).all()
+        and (frames["flags"] <= ALL_PARTS).all()
+        and (frames["num_points"] == NUM_POINTS).all()
+        and (frames["dtype"] == FLOAT32).all()
+    )
+    if not is_whole:
+        return None
+    for flag, part in ((POSE_FLAG, POSE), (LEFT_HAND_FLAG, LEFT_HAND), (RIGHT_HAND_FLAG, RIGHT_HAND)):
+        landmarks[(frames["flags"] & flag) == 0, part] = np.nan
+    return (landmarks, times_ms) if fits_the_wire(landmarks, times_ms) else None
+
+
+def fits_the_wire(landmarks: FloatArray, times_ms: TimesArray) -> bool:
+    """Whether frames carry a window as it is: parts wholly there or wholly missing, everything within the limits."""
+    if not (np.isfinite(times_ms).all() and times_ms.min() >= 0.0 and times_ms.max() <= MAX_TIME_MS):
+        return False
+    for part in (POSE, LEFT_HAND, RIGHT_HAND):
+        points = landmarks[:, part].reshape(len(landmarks), -1)
+        present = ~np.isnan(points[:, 0])
+        if not np.isnan(points[~present]).all() or not (np.abs(points[present]) <= MAX_COORDINATE).all():
+            return False
+    return True
 
 
 def _is_usable(coordinates: FloatArray) -> bool:
