@@ -82,10 +82,41 @@ def load_recogniser(settings: Settings) -> LoadedRecogniser:
     return LoadedRecogniser(predictor=pipeline, active=active, close=pipeline.close)
 
 
-def build_app(settings: Settings, *, operator: OperatorService, loader: Loader = load_recogniser) -> FastAPI:
+async def prepare_database(settings: Settings) -> None:
+    """Bring the database's tables and signs up to date; once for all workers, and for one server at a time.
+
+    Raises:
+        ConfigurationError: a file of display texts cannot be read, or the database cannot be used.
+    """
+    catalog = SignCatalog.load(settings.signs_dir)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.resolved_database_url)
+    try:
+        async with database.alone():
+            await database.migrate()
+            await SignRepository(database.sessions).replace_all(catalog.signs)
+    finally:
+        await database.close()
+
+
+def build_app(
+    settings: Settings,
+    *,
+    operator: OperatorService,
+    loader: Loader = load_recogniser,
+    worker: int = 0,
+    is_prepared: bool = False,
+) -> FastAPI:
     """Make the application; model and database are opened when it starts.
 
     Without a usable model the server starts all the same, and says why on `/ready` and to every client.
+
+    Args:
+        settings: everything that can be set.
+        operator: who may do what changes the server.
+        loader: loads the recogniser.
+        worker: which of the server's processes this is, from 0.
+        is_prepared: `prepare_database` has run; otherwise it runs at start.
 
     Raises:
         ConfigurationError: a file of display texts cannot be read.
@@ -94,14 +125,13 @@ def build_app(settings: Settings, *, operator: OperatorService, loader: Loader =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if not is_prepared:
+            await prepare_database(settings)
         database = Database(settings.resolved_database_url)
         tasks = TaskSet("server")
         loaded, reason = await asyncio.to_thread(_try_loading, loader, settings)
         try:
-            await database.migrate()
-            await SignRepository(database.sessions).replace_all(catalog.signs)
-            services = _make_services(settings, database, catalog, tasks, operator, loaded, reason)
+            services = _make_services(settings, database, catalog, tasks, operator, loaded, reason, worker)
             await services.models.record()
             app.state.services = services
             services.hub.start()
@@ -131,6 +161,7 @@ def _make_services(
     operator: OperatorService,
     loaded: LoadedRecogniser | None,
     no_model_reason: str,
+    worker: int,
 ) -> AppServices:
     stream = settings.stream
     metrics = ServerMetrics()
@@ -182,6 +213,7 @@ def _make_services(
         catalog=catalog,
         operator=operator,
         metrics=metrics,
+        worker=worker,
         started_s=time.monotonic(),
     )
 

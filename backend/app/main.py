@@ -1,97 +1,23 @@
-"""`python -m app.main` serves SignFlow: the page, the live stream and the HTTP interface, in one process."""
+"""`python -m app.main` serves SignFlow: the page, the live stream and the HTTP interface, in one process or several."""
 
 import argparse
-import errno
+import asyncio
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Final
 
-import uvicorn
-from fastapi import FastAPI
 from pydantic import ValidationError
 from rich.console import Console
 
-from app.api.deps import AppServices
-from app.bootstrap import build_app, check_exposure
+from app.bootstrap import build_app, check_exposure, prepare_database
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.core.logging import configure_logging
-from app.services.operator_service import load_operator
-
-_BACKLOG: Final = 2_048
-_GRACE_S: Final = 5
-"""Time for open HTTP answers at shutdown, after the streams have been drained."""
-
-_SWITCH_INTERVAL_S: Final = 0.0005
-"""How long the recogniser's thread may hold the interpreter; measured with 64 streams against Python's 5 ms."""
+from app.server import SPREADS_CONNECTIONS, SWITCH_INTERVAL_S, bind_beside, make_server, open_socket
+from app.services.operator_service import OperatorService, load_operator
+from app.workers import WorkerSupervisor
 
 console = Console(soft_wrap=True, highlight=False)
-
-
-class SignFlowServer(uvicorn.Server):
-    """Finishes the signs in progress before the connections are closed."""
-
-    def __init__(self, config: uvicorn.Config, *, app: FastAPI) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain the live streams, then shut down as usual."""
-        services = getattr(self._app.state, "services", None)
-        if isinstance(services, AppServices):
-            await services.hub.drain()
-        await super().shutdown(sockets)
-
-
-def make_server(app: FastAPI, settings: Settings) -> SignFlowServer:
-    """A uvicorn server with the limits of our sockets.
-
-    Silence is measured by the streams themselves (`idle_timeout_s`), so uvicorn's own WebSocket pings are off;
-    compressing random-looking coordinates would only cost time.
-    """
-    config = uvicorn.Config(
-        app,
-        ws="websockets-sansio",
-        ws_max_size=settings.stream.max_message_bytes,
-        ws_ping_interval=None,
-        ws_ping_timeout=None,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=_GRACE_S,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ssl_certfile=settings.tls.certificate,
-        ssl_keyfile=settings.tls.key,
-    )
-    return SignFlowServer(config, app=app)
-
-
-def open_socket(settings: Settings) -> socket.socket:
-    """Listen on the address of the settings.
-
-    Raises:
-        ConfigurationError: the port is taken, or the address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: a peer that takes nothing is cut even after we have closed
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.stream.send_timeout_s * 1_000))
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen(_BACKLOG)  # at once: two bound sockets that do not listen yet would not see each other
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            msg = (
-                f"port {settings.port} on {settings.host} is taken, perhaps by another SignFlow; "
-                f"stop that one or choose another port: SIGNFLOW_PORT={settings.port % 65_535 + 1}"
-            )
-        else:
-            msg = f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; see SIGNFLOW_HOST"
-        raise ConfigurationError(msg) from error
-    return listener
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,16 +36,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         operator, new_token = load_operator(
             settings.data_dir / "secrets", configured=configured, renew=options.new_operator_token
         )
-        app = build_app(settings, operator=operator)
+        asyncio.run(prepare_database(settings))
     except (ConfigurationError, ValidationError, OSError) as error:
         console.print(f"SignFlow did not start: {error}", style="red", markup=False)
         return 2
     _announce(settings, listener, new_token=new_token)
+    return _serve(settings, operator, listener) if settings.workers == 1 else _supervise(settings, operator, listener)
+
+
+def _serve(settings: Settings, operator: OperatorService, listener: socket.socket) -> int:
+    """Serve in this process."""
     # Each answer to a socket would otherwise wait up to Python's 5 ms for the recogniser's thread to let go.
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    server = make_server(app, settings)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    server = make_server(build_app(settings, operator=operator, is_prepared=True), settings)
     server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _supervise(settings: Settings, operator: OperatorService, listener: socket.socket) -> int:
+    """Serve in several processes, which this one watches."""
+    if SPREADS_CONNECTIONS:
+        # Listening alone proved that nobody else has the port; from here on each worker brings a socket of its own.
+        port = listener.getsockname()[1]
+        listener.close()
+        listener = bind_beside(settings, port=port)
+    return WorkerSupervisor(settings, operator, listener).run()
 
 
 def _announce(settings: Settings, listener: socket.socket, *, new_token: str | None) -> None:

@@ -19,7 +19,7 @@ from app.services.sign_catalog import SignCatalog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppServices:
-    """Everything the endpoints use; made by `app.bootstrap`."""
+    """Everything the endpoints use; made by `app.bootstrap`. `worker` is which of the server's processes this is."""
 
     hub: StreamHub
     sessions: SessionService
@@ -28,6 +28,7 @@ class AppServices:
     catalog: SignCatalog
     operator: OperatorService
     metrics: ServerMetrics
+    worker: int
     started_s: float
 
 

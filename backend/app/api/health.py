@@ -22,17 +22,19 @@ class ModelHealth(BaseModel):
 
 
 class Health(BaseModel):
-    """The process is alive."""
+    """The process is alive; `worker` is which of the server's processes answered, from 0."""
 
     status: Literal["ok"] = "ok"
     version: str
+    worker: int
     model: ModelHealth | None
 
 
 class Readiness(BaseModel):
-    """Whether signs can be translated now; `reasons` says what is missing."""
+    """Whether the worker that answers can translate signs now; `reasons` says what is missing."""
 
     ready: bool
+    worker: int
     reasons: list[str]
     model: ModelHealth | None
 
@@ -47,7 +49,7 @@ def model_health(active: ActiveModel | None) -> ModelHealth | None:
 @router.get("/health")
 async def get_health(services: Services) -> Health:
     """Liveness: answers as long as the process does, with or without a model."""
-    return Health(version=VERSION, model=model_health(services.models.active))
+    return Health(version=VERSION, worker=services.worker, model=model_health(services.models.active))
 
 
 @router.get("/ready", responses={503: {"model": Readiness}})
@@ -59,7 +61,9 @@ async def get_readiness(services: Services, response: Response) -> Readiness:
     if services.sessions.is_draining:
         reasons.append("the server is shutting down")
     response.status_code = 503 if reasons else 200
-    return Readiness(ready=not reasons, reasons=reasons, model=model_health(services.models.active))
+    return Readiness(
+        ready=not reasons, worker=services.worker, reasons=reasons, model=model_health(services.models.active)
+    )
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

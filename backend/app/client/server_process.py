@@ -21,6 +21,8 @@ from app.client.errors import ServerHasNoModelError, ServerUnreachableError
 from app.ml.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import psutil
 
 BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
@@ -231,20 +233,38 @@ class ResourceWatch:
     def _cpu_s(self) -> float | None:
         if self.server.pid is None:
             return read_numbers(self.server.url).cpu_s
-        times = _process(self.server.pid).cpu_times()
-        return float(times.user + times.system)
+        times = [process.cpu_times() for process in _processes(self.server.pid)]
+        return float(sum(one.user + one.system for one in times))
 
 
-def _process(pid: int) -> "psutil.Process":
+def worker_pids(supervisor_pid: int) -> set[int]:
+    """Process ids of the living workers of a server that was started with several."""
+    psutil = _psutil()
+    pids: set[int] = set()
+    for child in psutil.Process(supervisor_pid).children():
+        with contextlib.suppress(psutil.Error):
+            if child.status() != psutil.STATUS_ZOMBIE and any("spawn_main" in word for word in child.cmdline()):
+                pids.add(child.pid)
+    return pids
+
+
+def _psutil() -> "ModuleType":
     try:
         import psutil  # an optional package
     except ImportError as error:
         msg = "watching the server needs psutil; 'make lab' installs it (pip install -e 'backend[tools]')"
         raise MissingExtraError(msg) from error
-    return psutil.Process(pid)
+    return psutil
+
+
+def _processes(pid: int) -> "list[psutil.Process]":
+    """The server's process and those of its workers."""
+    psutil = _psutil()
+    return [psutil.Process(pid), *(psutil.Process(worker) for worker in worker_pids(pid))]
 
 
 def _memory_bytes(server: RunningServer) -> float | None:
+    """Resident memory of all processes; what they share counts for each."""
     if server.pid is None:
         return read_numbers(server.url).memory_bytes
-    return float(_process(server.pid).memory_info().rss)
+    return float(sum(process.memory_info().rss for process in _processes(server.pid)))

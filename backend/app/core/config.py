@@ -104,6 +104,9 @@ class Settings(BaseSettings):
         default="127.0.0.1", description="Address to listen on; any other than this machine needs a token set."
     )
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Server processes on this port; set `redis_url` with several."
+    )
     operator_token: SecretStr | None = Field(
         default=None, min_length=16, description="Operator's token; unset makes one."
     )

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.db.models import ModelVersionRow
@@ -30,24 +31,37 @@ class ModelVersionRepository:
 
     async def record(self, model: LoadedModel) -> None:
         """Remember that a model was loaded; the same file again only moves its last time."""
-        query = select(ModelVersionRow).where(
-            ModelVersionRow.version == model.version,
-            ModelVersionRow.sha256 == model.sha256,
-            ModelVersionRow.backend == model.backend,
+        if not await self._touch(model):
+            try:
+                async with self._sessions.begin() as session:
+                    session.add(
+                        ModelVersionRow(
+                            version=model.version,
+                            sha256=model.sha256,
+                            backend=model.backend,
+                            file_name=model.file_name,
+                            num_labels=model.num_labels,
+                            first_loaded_at=model.loaded_at,
+                            last_loaded_at=model.loaded_at,
+                        )
+                    )
+            except IntegrityError:  # another worker that loads the same file was first
+                await self._touch(model)
+
+    async def _touch(self, model: LoadedModel) -> bool:
+        """Move the last time of a known file; False when it is not known."""
+        statement = (
+            update(ModelVersionRow)
+            .where(
+                ModelVersionRow.version == model.version,
+                ModelVersionRow.sha256 == model.sha256,
+                ModelVersionRow.backend == model.backend,
+            )
+            .values(file_name=model.file_name, num_labels=model.num_labels, last_loaded_at=model.loaded_at)
+            .returning(ModelVersionRow.id)
         )
         async with self._sessions.begin() as session:
-            row = await session.scalar(query)
-            if row is None:
-                row = ModelVersionRow(
-                    version=model.version,
-                    sha256=model.sha256,
-                    backend=model.backend,
-                    first_loaded_at=model.loaded_at,
-                )
-                session.add(row)
-            row.file_name = model.file_name
-            row.num_labels = model.num_labels
-            row.last_loaded_at = model.loaded_at
+            return (await session.execute(statement)).first() is not None
 
     async def list(self, *, limit: int = 50) -> Sequence[LoadedModel]:
         """The models loaded last, newest first."""

@@ -19,9 +19,9 @@ from app.api.deps import AppServices
 from app.bootstrap import LoadedRecogniser, build_app
 from app.core.config import FeedbackSettings, InferenceSettings, Settings, StreamSettings
 from app.core.tasks import TaskSet
-from app.main import make_server, open_socket
 from app.ml.errors import ModelNotFoundError
 from app.ml.types import Predictor
+from app.server import make_server, open_socket
 from app.services.operator_service import load_operator
 from tests.fakes import FakePredictor, fake_active_model
 

@@ -257,7 +257,7 @@ export interface components {
         };
         /**
          * Health
-         * @description The process is alive.
+         * @description The process is alive; `worker` is which of the server's processes answered, from 0.
          */
         Health: {
             /**
@@ -268,6 +268,8 @@ export interface components {
             status: "ok";
             /** Version */
             version: string;
+            /** Worker */
+            worker: number;
             model: components["schemas"]["ModelHealth"] | null;
         };
         /**
@@ -337,11 +339,13 @@ export interface components {
         };
         /**
          * Readiness
-         * @description Whether signs can be translated now; `reasons` says what is missing.
+         * @description Whether the worker that answers can translate signs now; `reasons` says what is missing.
          */
         Readiness: {
             /** Ready */
             ready: boolean;
+            /** Worker */
+            worker: number;
             /** Reasons */
             reasons: string[];
             model: components["schemas"]["ModelHealth"] | null;
