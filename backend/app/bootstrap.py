@@ -13,12 +13,13 @@ from app.api.application import create_app
 from app.api.connection import ConnectionLimits
 from app.api.deps import AppServices
 from app.api.hub import HubSettings, StreamHub
-from app.core.config import Settings
+from app.core.config import Settings, get_multiprocess_dir
 from app.core.errors import ConfigurationError
 from app.core.metrics import ServerMetrics
 from app.core.tasks import TaskSet
 from app.db.database import Database
 from app.ml.errors import MlError
+from app.ml.metrics import InferenceMetrics
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.types import Predictor
 from app.repositories.feedback_clips import FeedbackClipRepository
@@ -58,18 +59,21 @@ class LoadedRecogniser:
     close: Callable[[], None]
 
 
-Loader = Callable[[Settings], LoadedRecogniser]
+Loader = Callable[[Settings, InferenceMetrics], LoadedRecogniser]
 """Loads the recogniser, in a thread of its own. Raises MlError with the reason when it cannot."""
 
 
-def load_recogniser(settings: Settings) -> LoadedRecogniser:
+def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedRecogniser:
     """Load the model that the settings choose.
 
     Raises:
         MlError: there is no model, or it cannot be used.
     """
     pipeline = SignFlowInferencePipeline.load(
-        settings.model_dir, backend=settings.inference.backend, num_threads=settings.inference.num_threads
+        settings.model_dir,
+        backend=settings.inference.backend,
+        num_threads=settings.inference.num_threads,
+        metrics=metrics,
     )
     info = pipeline.backend_info
     active = ActiveModel(
@@ -129,9 +133,10 @@ def build_app(
             await prepare_database(settings)
         database = Database(settings.resolved_database_url)
         tasks = TaskSet("server")
-        loaded, reason = await asyncio.to_thread(_try_loading, loader, settings)
+        metrics = ServerMetrics(multiprocess_dir=get_multiprocess_dir(), max_signs=settings.metrics.max_signs)
+        loaded, reason = await asyncio.to_thread(_try_loading, loader, settings, metrics)
         try:
-            services = _make_services(settings, database, catalog, tasks, operator, loaded, reason, worker)
+            services = _make_services(settings, database, catalog, tasks, operator, metrics, loaded, reason, worker)
             await services.models.record()
             app.state.services = services
             services.hub.start()
@@ -145,9 +150,9 @@ def build_app(
     return create_app(lifespan=lifespan, frontend_dir=settings.frontend_dir)
 
 
-def _try_loading(loader: Loader, settings: Settings) -> tuple[LoadedRecogniser | None, str]:
+def _try_loading(loader: Loader, settings: Settings, metrics: ServerMetrics) -> tuple[LoadedRecogniser | None, str]:
     try:
-        return loader(settings), ""
+        return loader(settings, metrics.inference), ""
     except MlError as error:
         logger.error("signs cannot be translated: %s", error)  # noqa: TRY400 - the reason is the whole story
         return None, str(error)
@@ -159,13 +164,17 @@ def _make_services(
     catalog: SignCatalog,
     tasks: TaskSet,
     operator: OperatorService,
+    metrics: ServerMetrics,
     loaded: LoadedRecogniser | None,
     no_model_reason: str,
     worker: int,
 ) -> AppServices:
     stream = settings.stream
-    metrics = ServerMetrics()
     active = None if loaded is None else loaded.active
+    if active is not None:
+        metrics.inference.add_model(
+            version=active.manifest.version, backend=active.backend, sha256=active.sha256, signs=active.sign_labels
+        )
     sessions = SessionService(
         None if loaded is None else _session_context(settings, loaded, catalog, tasks, metrics),
         limits=SessionLimits(
@@ -202,7 +211,7 @@ def _make_services(
         tasks=tasks,
         metrics=metrics,
     )
-    metrics.watch("signflow_model_loaded", "1 when signs can be translated", lambda: float(active is not None))
+    metrics.watch("model_loaded", "1 when signs can be translated", lambda: float(active is not None), workers="min")
     return AppServices(
         hub=hub,
         sessions=sessions,

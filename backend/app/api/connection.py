@@ -35,10 +35,11 @@ from app.api.ws_messages import (
     StatsMessage,
 )
 from app.core.errors import NoModelError, ServerBusyError, SignFlowError
-from app.core.metrics import ServerMetrics
+from app.core.metrics import TIMED_EVERY, ServerMetrics, SessionOutcome
 from app.core.tasks import TaskSet
 from app.ml.inference.segmenter import PartialSign, StateChanged
 from app.ml.landmarks.wire import FrameError, decode_frame
+from app.ml.metrics import Stage
 from app.ml.types import Alternative
 from app.services.events import (
     CaptionChanged,
@@ -102,6 +103,7 @@ class Connection:
         self._violations_left = float(limits.max_violations)
         self._last_violation_s = self._last_active_s
         self._told_s: dict[ErrorCode, float] = {}
+        self._num_frames = 0
 
     async def run(self, tasks: TaskSet) -> None:
         """Serve the accepted socket until it closes."""
@@ -116,7 +118,8 @@ class Connection:
         finally:
             reader.cancel()
             writer.cancel()
-            self._metrics.messages_dropped += self._outbox.num_dropped
+            self._metrics.messages_dropped(self._outbox.num_dropped)
+            self._metrics.stream_closed("by_client" if self._close_code is None else self._close_code.name.lower())
             if self.session is not None:
                 self._sessions.detach(self.session, self)
 
@@ -211,7 +214,9 @@ class Connection:
                 await self._outbox.wait()
                 async with asyncio.timeout(self._limits.send_timeout_s):
                     while (text := self._outbox.pop()) is not None:
+                        begin_s = time.perf_counter()
                         await self._websocket.send_text(text)
+                        self._metrics.inference.stage_done(Stage.SEND, time.perf_counter() - begin_s)
                     if self._close_code is not None:
                         await self._websocket.close(self._close_code)
                         return
@@ -221,11 +226,16 @@ class Connection:
             return
 
     def _take_frame(self, data: bytes) -> None:
+        is_timed = self._num_frames % TIMED_EVERY == 0
+        self._num_frames += 1
+        begin_s = time.perf_counter() if is_timed else 0.0
         try:
             frame = decode_frame(data)
         except FrameError as error:
             self._violate(ErrorCode(error.problem.value), str(error))
             return
+        if is_timed:
+            self._metrics.inference.stage_done(Stage.DECODE, time.perf_counter() - begin_s)
         session = self.session or self._open(Hello(type="hello"))
         if session is None:
             return
@@ -281,13 +291,16 @@ class Connection:
             resumed = None if hello.resume_token is None else self._sessions.resume(hello.resume_token, self)
             session = resumed or self._sessions.open(stream, self)
         except ServerBusyError as error:
+            self._metrics.session_wanted(SessionOutcome.BUSY)
             self._send(Busy(retry_after_s=error.retry_after_s))
             self.close(CloseCode.BUSY)
             return None
         except NoModelError as error:
+            self._metrics.session_wanted(SessionOutcome.NO_MODEL)
             self._tell_error(ErrorCode.NO_MODEL, str(error))
             self.close(CloseCode.NO_MODEL)
             return None
+        self._metrics.session_wanted(SessionOutcome.OPENED if resumed is None else SessionOutcome.RESUMED)
         self.session = session
         self._send_ready(session, resumed=resumed is not None)
         if resumed is not None:
@@ -333,7 +346,6 @@ class Connection:
 
     def _violate(self, code: ErrorCode, message: str) -> None:
         """Answer a malformed message; close when they keep coming."""
-        self._metrics.messages_rejected += 1
         now_s = time.monotonic()
         forgiven = (now_s - self._last_violation_s) * self._limits.violations_per_s
         self._last_violation_s = now_s
@@ -343,6 +355,7 @@ class Connection:
             self.close(CloseCode.ABUSE)
 
     def _tell_error(self, code: ErrorCode, message: str) -> None:
+        self._metrics.error_told("stream", code.value)
         if code in _REPEATED_ERRORS:
             now_s = time.monotonic()
             if now_s - self._told_s.get(code, -1.0) < 1.0:

@@ -45,29 +45,30 @@ class ErrorBody(BaseModel):
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every error as an `ErrorBody`."""
 
-    async def on_signflow_error(_request: Request, error: Exception) -> JSONResponse:
+    async def on_signflow_error(request: Request, error: Exception) -> JSONResponse:
         status, code = HTTP_ERRORS.get(
             type(error) if isinstance(error, SignFlowError) else SignFlowError, (500, "error")
         )
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
         if isinstance(error, ServerBusyError):
             headers["Retry-After"] = str(round(error.retry_after_s))
-        return _respond(status, code, str(error), headers)
+        return _respond(request, status, code, str(error), headers)
 
-    async def on_http_error(_request: Request, error: Exception) -> JSONResponse:
+    async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
-        return _respond(error.status_code, code, str(error.detail), dict(error.headers or {}))
+        return _respond(request, error.status_code, code, str(error.detail), dict(error.headers or {}))
 
-    async def on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    async def on_invalid_request(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        return _respond(422, "invalid_input", f"{'.'.join(map(str, first['loc']))}: {first['msg']}", {})
+        return _respond(request, 422, "invalid_input", f"{'.'.join(map(str, first['loc']))}: {first['msg']}", {})
 
     app.add_exception_handler(SignFlowError, on_signflow_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
 
 
-def _respond(status: int, code: str, message: str, headers: dict[str, str]) -> JSONResponse:
+def _respond(request: Request, status: int, code: str, message: str, headers: dict[str, str]) -> JSONResponse:
+    request.app.state.services.metrics.error_told("http", code)
     return JSONResponse(ErrorBody(code=code, message=message).model_dump(), status_code=status, headers=headers)

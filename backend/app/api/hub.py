@@ -50,9 +50,10 @@ class StreamHub:
         self._metrics = metrics
         self._connections: set[Connection] = set()
         self._all_closed = asyncio.Event()
-        metrics.watch("signflow_connections", "Open WebSocket connections", lambda: len(self._connections))
-        metrics.watch("signflow_sessions_open", "Sessions with a connection", lambda: sessions.num_open)
-        metrics.watch("signflow_sessions_kept", "Lost sessions that can be resumed", lambda: sessions.num_kept)
+        metrics.watch("connections", "Open WebSocket connections", lambda: len(self._connections))
+        metrics.watch("sessions_open", "Sessions with a connection", lambda: sessions.num_open)
+        metrics.watch("sessions_kept", "Lost sessions that can be resumed", lambda: sessions.num_kept)
+        metrics.watch("sessions_limit", "Sessions that may be open", lambda: sessions.limits.max_sessions)
 
     @property
     def num_connections(self) -> int:
@@ -103,8 +104,11 @@ class StreamHub:
 
     async def _tick_forever(self) -> None:
         while True:
+            due_s = time.monotonic() + _TICK_S
             await asyncio.sleep(_TICK_S)
             now_s = time.monotonic()
+            self._metrics.loop_lagged(max(0.0, now_s - due_s))
+            self._metrics.refresh()
             for connection in list(self._connections):
                 connection.tick(now_s)
             self._sessions.prune()

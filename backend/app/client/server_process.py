@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from app.client.errors import ServerHasNoModelError, ServerUnreachableError
 from app.ml.errors import MissingExtraError
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S: Final = 60.0
 _ASK_TIMEOUT_S: Final = 10.0
-_SAMPLE: Final = re.compile(r'^(\w+)(?:\{le="([^"]+)"\})? (\S+)$', re.MULTILINE)
-"""A line of `/metrics` as far as we read it: a plain number, or a histogram's bucket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,16 +158,18 @@ def read_model(url: str) -> dict[str, Any]:
 
 def read_numbers(url: str) -> ServerNumbers:
     """Read `/metrics`."""
-    buckets: dict[str, list[tuple[float, float]]] = {}
+    buckets: dict[tuple[str, str | None], list[tuple[float, float]]] = {}
     values: dict[str, float] = {}
-    for name, bound, value in _SAMPLE.findall(_ask(f"{url}/metrics").decode()):
-        if bound:
-            buckets.setdefault(name, []).append((float(bound), float(value)))
-        else:
-            values[name] = float(value)
+    for family in text_string_to_metric_families(_ask(f"{url}/metrics").decode()):
+        for sample in family.samples:
+            if "le" in sample.labels:
+                series = (sample.name, sample.labels.get("stage"))
+                buckets.setdefault(series, []).append((float(sample.labels["le"]), sample.value))
+            else:  # one series for each reason, or for each worker
+                values[sample.name] = values.get(sample.name, 0.0) + sample.value
     return ServerNumbers(
-        frames=_histogram(buckets.get("signflow_frame_seconds_bucket", [])),
-        inferences=_histogram(buckets.get("signflow_inference_seconds_bucket", [])),
+        frames=_histogram(buckets.get(("signflow_frame_seconds_bucket", None), [])),
+        inferences=_histogram(buckets.get(("signflow_stage_seconds_bucket", "answer"), [])),
         frames_dropped=values.get("signflow_frames_dropped_total", 0.0),
         cpu_s=values.get("process_cpu_seconds_total"),
         memory_bytes=values.get("process_resident_memory_bytes"),

@@ -4,6 +4,7 @@ Only `app.bootstrap` reads them; everything below gets plain values. Each is doc
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Final, Literal
 
@@ -75,6 +76,14 @@ class FeedbackSettings(BaseModel):
     )
 
 
+class MetricsSettings(BaseModel):
+    """Numbers for Prometheus at /metrics."""
+
+    max_signs: int = Field(
+        default=100, ge=0, le=1_000, description="Signs with series of their own; the rest share `_other`."
+    )
+
+
 class TlsSettings(BaseModel):
     """Serve HTTPS directly, which a phone's camera needs; both files or neither."""
 
@@ -130,6 +139,7 @@ class Settings(BaseSettings):
     caption: CaptionSettings = Field(default_factory=CaptionSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     tls: TlsSettings = Field(default_factory=TlsSettings)
 
     @property
@@ -146,3 +156,13 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def get_multiprocess_dir() -> Path | None:
+    """Where the workers of one server count together; None when this process is the only one.
+
+    The variable is prometheus_client's own, because that library reads it when it is imported: it has to be set before
+    a worker starts.
+    """
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(directory) if directory else None

@@ -1,97 +1,185 @@
-"""Numbers for Prometheus. Counting is a plain addition, so that it can be done for every frame; scraping does the work.
+"""The server's numbers for Prometheus: streams, frames, messages, errors. Those of inference are in `app.ml.metrics`.
 
-Labels are few and fixed: never a sign, a session or a person.
+Counting a frame may cost 5 us at most, with several workers (which count in files) too: scripts/benchmark_metrics.py.
+Labels are few and fixed: never a session or a person, and signs only as far as the budget in docs/metrics.md allows.
 """
 
-from bisect import bisect_left
+import platform
 from collections.abc import Callable, Iterator
-from typing import Final
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from app.core.version import VERSION
+from app.ml.metrics import CONFIDENCE_BUCKETS, MAX_SIGNS, NAMESPACE, STAGE_BUCKETS_S, PrometheusInferenceMetrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_FRAME_BOUNDS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
-_INFERENCE_BOUNDS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+TIMED_EVERY: Final = 8
+"""Decoding takes a microsecond: timing each frame's stages would cost more than what it measures."""
+_LAG_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
-class _Histogram:
-    """Counts durations by upper bound."""
+class DropReason(StrEnum):
+    """Why a frame was taken and then dropped."""
 
-    def __init__(self, bounds_s: tuple[float, ...]) -> None:
-        self._bounds_s = bounds_s
-        self._counts = [0] * (len(bounds_s) + 1)
-        self._sum_s = 0.0
+    BACKLOG = "backlog"
+    """Too many frames waited: the oldest made room."""
+    STRAY = "stray"
+    """Its capture time was not after the last one's."""
 
-    def add(self, seconds: float) -> None:
-        """Count one duration."""
-        self._counts[bisect_left(self._bounds_s, seconds)] += 1
-        self._sum_s += seconds
 
-    def to_metric(self, name: str, documentation: str) -> HistogramMetricFamily:
-        """What Prometheus reads: cumulative counts."""
-        buckets: list[tuple[str, float]] = []
-        total = 0
-        for bound, count in zip((*map(str, self._bounds_s), "+Inf"), self._counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        return HistogramMetricFamily(name, documentation, buckets=buckets, sum_value=self._sum_s)
+class SessionOutcome(StrEnum):
+    """What became of somebody's wish to translate."""
+
+    OPENED = "opened"
+    RESUMED = "resumed"
+    BUSY = "busy"
+    """Refused: full, or shutting down."""
+    NO_MODEL = "no_model"
 
 
 class ServerMetrics:
-    """Counters of one server process; `watch` adds numbers that are read when scraped."""
+    """What one server process counts; `watch` adds numbers that are read when they are asked for."""
 
-    def __init__(self) -> None:
-        self.frames_dropped = 0
-        self.messages_rejected = 0
-        self.messages_dropped = 0
-        self.inferences_failed = 0
-        self.feedback_clips_kept = 0
-        self._signs = {"recognised": 0, "not_sure": 0}
-        self._frames = _Histogram(_FRAME_BOUNDS_S)
-        self._inferences = _Histogram(_INFERENCE_BOUNDS_S)
-        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+    def __init__(self, *, multiprocess_dir: Path | None = None, max_signs: int = MAX_SIGNS) -> None:
+        """Begin at zero.
+
+        Args:
+            multiprocess_dir: where the workers of one server count together; the environment variable
+                PROMETHEUS_MULTIPROC_DIR must have named it when this process started. None: this is the only process.
+            max_signs: signs that get series of their own.
+        """
+        disable_created_metrics()  # a second series for each counter, which nothing here reads
+        self._multiprocess_dir = multiprocess_dir
         self._registry = CollectorRegistry()
-        self._registry.register(self)
         ProcessCollector(registry=self._registry)
+        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
+        self.inference = PrometheusInferenceMetrics(self._registry, max_signs=max_signs)
+        received = self._counter("frames_received", "Well-formed frames")
+        frames = self._histogram("frame_seconds", "From a frame's arrival to the end of its step", STAGE_BUCKETS_S)
+        dropped = self._counter("frames_dropped", "Frames dropped after they were received", "reason")
+        self._frames_repeated = self._counter("frames_repeated", "Frames that a resuming client sent once more")
+        self._messages_dropped = self._counter("messages_dropped", "Messages that slow readers did not get")
+        self._feedback_clips = self._counter("feedback_clips_kept", "Feedback clips stored, with consent")
+        signs = self._counter("signs", "Finished signs", "outcome")
+        self._sign_confidence = self._histogram(
+            "sign_confidence", "Confidence of finished signs, sure or not", CONFIDENCE_BUCKETS
+        )
+        sessions = self._counter("sessions", "Wishes to translate, by what became of them", "outcome")
+        self._errors = self._counter("errors", "Errors told to clients", "channel", "code")
+        self._closed = self._counter("streams_closed", "Streams that ended, by close code", "code")
+        self._lag = self._histogram("loop_lag_seconds", "How late the event loop runs what is due", _LAG_BUCKETS_S)
+        Gauge(
+            "build_info",
+            "1; version of the server and of Python",
+            ["version", "python"],
+            namespace=NAMESPACE,
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        ).labels(VERSION, platform.python_version()).set(1)
+        self._dropped = {reason: dropped.labels(reason.value) for reason in DropReason}
+        self._sessions = {outcome: sessions.labels(outcome.value) for outcome in SessionOutcome}
+        self._signs = {True: signs.labels("recognised"), False: signs.labels("not_sure")}
+        # Called for every frame: bound once.
+        self.frame_received: Callable[[], None] = received.inc
+        self.frame_handled: Callable[[float], None] = frames.observe
 
-    def frame_handled(self, seconds: float) -> None:
-        """Count a frame; `seconds` is from its arrival to the end of its step."""
-        self._frames.add(seconds)
+    def frame_dropped(self, reason: DropReason) -> None:
+        """A received frame was dropped."""
+        self._dropped[reason].inc()
 
-    def inference_done(self, seconds: float) -> None:
-        """Count an answer (or a failure) of the recogniser."""
-        self._inferences.add(seconds)
+    def frame_repeated(self) -> None:
+        """A frame that was handled before came once more."""
+        self._frames_repeated.inc()
 
-    def sign_finished(self, *, is_sure: bool) -> None:
+    def messages_dropped(self, num: int) -> None:
+        """A slow reader did not get so many messages."""
+        self._messages_dropped.inc(num)
+
+    def sign_finished(self, confidence: float, *, is_sure: bool) -> None:
         """Count a finished sign."""
-        self._signs["recognised" if is_sure else "not_sure"] += 1
+        self._signs[is_sure].inc()
+        self._sign_confidence.observe(confidence)
 
-    def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Add a gauge that is read when scraped."""
-        self._gauges.append((name, documentation, read))
+    def feedback_kept(self) -> None:
+        """A feedback clip was stored."""
+        self._feedback_clips.inc()
+
+    def session_wanted(self, outcome: SessionOutcome) -> None:
+        """Somebody wanted to translate."""
+        self._sessions[outcome].inc()
+
+    def stream_closed(self, code: str) -> None:
+        """A stream ended; `code` comes from one enum."""
+        self._closed.labels(code).inc()
+
+    def error_told(self, channel: Literal["stream", "http"], code: str) -> None:
+        """An error occurred that a client is told; `code` comes from one enum or table."""
+        self._errors.labels(channel, code).inc()
+
+    def loop_lagged(self, seconds: float) -> None:
+        """The event loop ran something so late."""
+        self._lag.observe(seconds)
+
+    def watch(
+        self, name: str, documentation: str, read: Callable[[], float], *, workers: Literal["sum", "min"] = "sum"
+    ) -> None:
+        """Add a gauge that is read when asked for; `workers` says how several workers' values make one."""
+        gauge = Gauge(
+            name,
+            documentation,
+            namespace=NAMESPACE,
+            registry=self._registry,
+            multiprocess_mode="livesum" if workers == "sum" else "livemin",
+        )
+        self._watched.append((gauge, read))
+
+    def refresh(self) -> None:
+        """Read the watched numbers. With several workers each does so once a second, for whoever is scraped."""
+        for gauge, read in self._watched:
+            gauge.set(read())
 
     def render(self) -> bytes:
-        """The page that Prometheus scrapes."""
-        return generate_latest(self._registry)
+        """The page that Prometheus scrapes: this process, or all workers together."""
+        self.refresh()
+        if self._multiprocess_dir is None:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=str(self._multiprocess_dir))
+        together.register(_WorkerProcesses(self._multiprocess_dir))
+        return generate_latest(together)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, namespace=NAMESPACE, registry=self._registry)
+
+    def _histogram(self, name: str, documentation: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, documentation, namespace=NAMESPACE, buckets=buckets, registry=self._registry)
+
+
+class _WorkerProcesses:
+    """Processor time and memory of every living worker, whichever of them is asked."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry for each scrape."""
-        yield self._frames.to_metric("signflow_frame_seconds", "From a frame's arrival to the end of its step")
-        yield self._inferences.to_metric(
-            "signflow_inference_seconds", "From a question to the recogniser to its answer"
-        )
-        for name, documentation, value in (
-            ("signflow_frames_dropped", "Frames dropped: overload, or out of order", self.frames_dropped),
-            ("signflow_messages_rejected", "Malformed frames and messages", self.messages_rejected),
-            ("signflow_messages_dropped", "Messages that slow readers did not get", self.messages_dropped),
-            ("signflow_inferences_failed", "Questions that the recogniser could not answer", self.inferences_failed),
-            ("signflow_feedback_clips_kept", "Feedback clips stored, with consent", self.feedback_clips_kept),
-        ):
-            yield CounterMetricFamily(name, documentation, value=value)
-        signs = CounterMetricFamily("signflow_signs", "Finished signs", labels=["outcome"])
-        for outcome, value in self._signs.items():
-            signs.add_metric([outcome], value)
-        yield signs
-        for name, documentation, read in self._gauges:
-            yield GaugeMetricFamily(name, documentation, value=read())
+        families: dict[str, Metric] = {}
+        for pid in sorted({path.stem.rsplit("_", 1)[1] for path in self._directory.glob("gauge_live*.db")}):
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
+                joint = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    joint.add_sample(sample.name, {**sample.labels, "worker": pid}, sample.value)
+        yield from families.values()

@@ -5,6 +5,7 @@ window -> features -> batch padded under a mask -> logits -> calibrated probabil
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from app.ml.inference.backends import Backend, BackendOutput, OnnxBackend
 from app.ml.inference.decision import decide, pad_batch, sigmoid
 from app.ml.landmarks.features import FeatureSequence, extract_features, get_feature_spec
 from app.ml.landmarks.normalise import check_window
+from app.ml.metrics import NULL_METRICS, Fallback, InferenceMetrics, Stage
 from app.ml.types import Alternative, BoolArray, FloatArray, LandmarkWindow, Prediction
 
 BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch"]
@@ -62,7 +64,9 @@ class BackendInfo:
 class SignFlowInferencePipeline:
     """A loaded model as a `Predictor`. Owns one thread, in which all its `infer` calls run; close it when done."""
 
-    def __init__(self, backend: Backend, *, backend_info: BackendInfo) -> None:
+    def __init__(
+        self, backend: Backend, *, backend_info: BackendInfo, metrics: InferenceMetrics = NULL_METRICS
+    ) -> None:
         """Take a loaded backend; `load` and `load_file` are the usual ways in.
 
         Raises:
@@ -71,6 +75,7 @@ class SignFlowInferencePipeline:
         check_feature_spec(backend.manifest)
         self._backend = backend
         self._backend_info = backend_info
+        self._metrics = metrics
         self._spec = get_feature_spec(backend.manifest.feature_spec)
         self._labels = backend.manifest.label_names
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signflow-infer")
@@ -83,6 +88,7 @@ class SignFlowInferencePipeline:
         backend: BackendChoice = "auto",
         version: str | None = None,
         num_threads: int = 1,
+        metrics: InferenceMetrics = NULL_METRICS,
     ) -> "SignFlowInferencePipeline":
         """Load the newest `model_vN` of a folder, or a chosen version.
 
@@ -96,14 +102,20 @@ class SignFlowInferencePipeline:
         files = find_model(model_dir, version=version)
         if backend == "auto":
             if files.onnx is not None:
-                return cls._load_onnx_or_torch(files.onnx, files.torch, num_threads=num_threads)
-            return cls.load_file(_require(files.torch, files, model_dir), num_threads=num_threads)
+                return cls._load_onnx_or_torch(files.onnx, files.torch, num_threads=num_threads, metrics=metrics)
+            return cls.load_file(_require(files.torch, files, model_dir), num_threads=num_threads, metrics=metrics)
         path = {"onnx": files.onnx, "onnx-int8": files.onnx_int8, "torch": files.torch}[backend]
-        return cls.load_file(_require(path, files, model_dir), num_threads=num_threads)
+        return cls.load_file(_require(path, files, model_dir), num_threads=num_threads, metrics=metrics)
 
     @classmethod
     def load_file(
-        cls, path: Path, *, num_threads: int = 1, device: str = "cpu", fallback_reason: str | None = None
+        cls,
+        path: Path,
+        *,
+        num_threads: int = 1,
+        device: str = "cpu",
+        fallback_reason: str | None = None,
+        metrics: InferenceMetrics = NULL_METRICS,
     ) -> "SignFlowInferencePipeline":
         """Load one `.onnx` or `.pt` file, and nothing else in its place.
 
@@ -119,20 +131,20 @@ class SignFlowInferencePipeline:
         """
         backend = _open_backend(path, num_threads=num_threads, device=device)
         info = BackendInfo(name=backend.name, path=path, sha256=file_sha256(path), fallback_reason=fallback_reason)
-        return cls(backend, backend_info=info)
+        return cls(backend, backend_info=info, metrics=metrics)
 
     @classmethod
     def _load_onnx_or_torch(
-        cls, onnx_path: Path, torch_path: Path | None, *, num_threads: int
+        cls, onnx_path: Path, torch_path: Path | None, *, num_threads: int, metrics: InferenceMetrics
     ) -> "SignFlowInferencePipeline":
         try:
-            return cls.load_file(onnx_path, num_threads=num_threads)
+            return cls.load_file(onnx_path, num_threads=num_threads, metrics=metrics)
         except ArtifactError as error:
             if torch_path is None:
                 raise
             reason = str(error)
             try:
-                pipeline = cls.load_file(torch_path, num_threads=num_threads, fallback_reason=reason)
+                pipeline = cls.load_file(torch_path, num_threads=num_threads, fallback_reason=reason, metrics=metrics)
             except (ArtifactError, MissingExtraError) as second:
                 msg = f"{reason}; and {torch_path.name} beside it cannot replace it: {second}"
                 raise ArtifactError(msg) from second
@@ -140,6 +152,7 @@ class SignFlowInferencePipeline:
         if manifest is not None:
             require_same_model(manifest, pipeline.manifest, names=(onnx_path.name, torch_path.name))
         logger.warning("using %s, because %s", torch_path.name, reason)
+        metrics.fell_back(Fallback.TORCH)
         return pipeline
 
     @property
@@ -191,11 +204,18 @@ class SignFlowInferencePipeline:
         Raises:
             InvalidLandmarksError: a window cannot be used.
         """
-        return [self._features(window) for window in windows]
+        begin_s = time.perf_counter()
+        sequences = [self._features(window) for window in windows]
+        self._metrics.stage_done(Stage.FEATURES, time.perf_counter() - begin_s)
+        return sequences
 
     def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
         """Run the bare model: the second step; see `Backend.run`."""
-        return self._backend.run(features, mask)
+        begin_s = time.perf_counter()
+        output = self._backend.run(features, mask)
+        self._metrics.stage_done(Stage.MODEL, time.perf_counter() - begin_s)
+        self._metrics.batch_run(len(features))
+        return output
 
     def logits_batch(self, windows: Sequence[LandmarkWindow]) -> FloatArray:
         """Raw logits over the model's whole vocabulary, background included, for evaluation and calibration.

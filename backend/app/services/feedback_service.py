@@ -90,7 +90,7 @@ class FeedbackService:
         async with self._storing:
             await self._require_room(giver_hash)
             await self._clips.add(clip, npz)
-        self._metrics.feedback_clips_kept += 1
+        self._metrics.feedback_kept()
 
     async def list(self, *, giver_token: str | None, offset: int = 0, limit: int = 100) -> Sequence[FeedbackClip]:
         """Clips of a giver, or of everybody with None (which only an operator may ask), newest first."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from app.core.errors import SignFlowError
+from app.core.metrics import TIMED_EVERY, DropReason
 from app.ml.errors import MlError
 from app.ml.inference.segmenter import (
     Frame,
@@ -30,6 +31,7 @@ from app.ml.inference.segmenter import (
     Step,
 )
 from app.ml.landmarks.layout import mirror
+from app.ml.metrics import Stage
 from app.ml.types import FloatArray, LandmarkWindow, Prediction
 from app.services.captions import CaptionBuilder
 from app.services.events import (
@@ -132,10 +134,13 @@ class TranslationSession:
             sequence: the client's frame number.
             time_ms: capture time; a frame that does not move on in time is dropped, counted and reported.
         """
+        self._metrics.frame_received()
         verdict = self._timeline.judge(sequence, time_ms)
         if verdict is not TimeVerdict.NEXT:
-            if verdict is TimeVerdict.STRAY:
-                self._count_drop()
+            if verdict is TimeVerdict.DUPLICATE:
+                self._metrics.frame_repeated()
+            else:
+                self._count_drop(DropReason.STRAY)
                 message = f"frame {sequence} at {time_ms} ms is not after {self._timeline.last_ms} ms; it was dropped"
                 self._tell(ProblemReported(kind=ProblemKind.TIME_NOT_INCREASING, message=message))
             return
@@ -225,11 +230,11 @@ class TranslationSession:
         index = next(i for i, item in enumerate(self._queue) if isinstance(item, _QueuedFrame))
         del self._queue[index]
         self._num_queued_frames -= 1
-        self._count_drop()
+        self._count_drop(DropReason.BACKLOG)
 
-    def _count_drop(self) -> None:
+    def _count_drop(self, reason: DropReason) -> None:
         self.frames_dropped += 1
-        self._metrics.frames_dropped += 1
+        self._metrics.frame_dropped(reason)
 
     def _pump(self) -> None:
         """Work through the queue until it is empty or a question is open."""
@@ -252,7 +257,12 @@ class TranslationSession:
                 self._num_queued_frames += 1
                 return
         landmarks = mirror(frame.landmarks) if self.stream.mirrored else frame.landmarks
-        step = self._segmenter.step(Frame(landmarks=landmarks, time_ms=frame.time_ms))
+        if self.frames_handled % TIMED_EVERY:
+            step = self._segmenter.step(Frame(landmarks=landmarks, time_ms=frame.time_ms))
+        else:
+            begin_s = self._clock()
+            step = self._segmenter.step(Frame(landmarks=landmarks, time_ms=frame.time_ms))
+            self._metrics.inference.stage_done(Stage.SEGMENT, self._clock() - begin_s)
         self._stepped_ms = frame.time_ms
         self.last_sequence = frame.sequence
         self.frames_handled += 1
@@ -288,10 +298,11 @@ class TranslationSession:
         except (MlError, SignFlowError, TimeoutError) as error:
             reason = str(error) or f"no answer within {self.rules.inference_timeout_s} s"
             logger.warning("session %s: the recogniser did not answer: %s", self.session_id, reason)
-            self._metrics.inferences_failed += 1
+            self._metrics.inference.failed(error, self._clock() - asked_s)
             self._tell(ProblemReported(kind=ProblemKind.INFERENCE_FAILED, message=reason))
             prediction = Prediction(label=None, confidence=0.0, alternatives=(), model_version=self.recogniser.version)
-        self._metrics.inference_done(self._clock() - asked_s)
+        else:
+            self._metrics.inference.answered(prediction, self._clock() - asked_s)
         self._asking = False
         self._apply(self._segmenter.resolve(prediction), received_s=self._asked_received_s)
         self._continue()
@@ -348,7 +359,7 @@ class TranslationSession:
             model_version=event.model_version,
             latency_ms=round((self._clock() - received_s) * 1_000, 3),
         )
-        self._metrics.sign_finished(is_sure=sign.label is not None)
+        self._metrics.sign_finished(sign.confidence, is_sure=sign.label is not None)
         self._signs.append(sign)
         self._windows[sign.sign_id] = event.window
         self._windows.pop(sign.sign_id - self.rules.clips_in_memory, None)

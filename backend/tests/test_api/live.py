@@ -20,6 +20,7 @@ from app.bootstrap import LoadedRecogniser, build_app
 from app.core.config import FeedbackSettings, InferenceSettings, Settings, StreamSettings
 from app.core.tasks import TaskSet
 from app.ml.errors import ModelNotFoundError
+from app.ml.metrics import InferenceMetrics
 from app.ml.types import Predictor
 from app.server import make_server, open_socket
 from app.services.operator_service import load_operator
@@ -95,7 +96,7 @@ async def serve(
     )
     operator, _ = load_operator(data_dir, configured=OPERATOR_TOKEN)
     loaded = LoadedRecogniser(predictor=predictor or FakePredictor(), active=fake_active_model(), close=lambda: None)
-    app = build_app(settings, operator=operator, loader=lambda _: loaded)
+    app = build_app(settings, operator=operator, loader=lambda _settings, _metrics: loaded)
     async with run_app(app, settings) as live:
         yield live
 
@@ -106,7 +107,7 @@ async def serve_without_model(data_dir: Path) -> AsyncGenerator[LiveServer]:
     settings = make_settings(data_dir)
     operator, _ = load_operator(data_dir, configured=OPERATOR_TOKEN)
 
-    def fail(_: Settings) -> LoadedRecogniser:
+    def fail(_settings: Settings, _metrics: InferenceMetrics) -> LoadedRecogniser:
         msg = "no model here"
         raise ModelNotFoundError(msg)
 

@@ -77,8 +77,8 @@ async def test_metrics_count_what_happened(tmp_path: Path) -> None:
     assert answer.status_code == 200
     assert values["signflow_frame_seconds_count",] == writer.sequence
     assert values["signflow_signs_total", "recognised"] == 1
-    assert values["signflow_messages_rejected_total",] == 1
-    assert values["signflow_inference_seconds_count",] > 0
+    assert values["signflow_errors_total", "stream", "bad_magic"] == 1
+    assert values["signflow_inference_latency_seconds_count", "v7"] > 0
     assert values["signflow_sessions_open",] == 1
     assert values["signflow_model_loaded",] == 1
     assert values["process_resident_memory_bytes",] > 0
