@@ -82,7 +82,7 @@ def _run_folds(data: Path, language: str, recipe: str, seeds: list[int], runs: P
 
 def run_fold(data: Path, language: str, recipe: str, person: str, seed: int, runs: Path) -> None:
     """Train and test one fold, keep its model and, last, its outcome; runs in a process of its own."""
-    clips, background = _load_once(data, language)
+    clips, background = load_corpus_once(data, language)
     chosen = get_recipe(recipe)
     fold = hold_out(clips, background, person=person)
     model, outcome = train_fold(fold, chosen, seed=seed)
@@ -95,7 +95,7 @@ def run_fold(data: Path, language: str, recipe: str, person: str, seed: int, run
     outcome.save(path)
 
 
-_load_once = lru_cache(maxsize=1)(load_corpus)
+load_corpus_once = lru_cache(maxsize=1)(load_corpus)
 """A worker reads the recordings for its first fold only."""
 
 

@@ -1,12 +1,14 @@
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
-import { useEffect, useState } from 'react'
+import { lazy, Suspense, useEffect, useState } from 'react'
 import { BrowserRouter, Route, Routes } from 'react-router'
 import { ControllerContext } from '@/features/translate/ControllerContext'
 import type { TranslateController } from '@/features/translate/model'
-import { StatusPage } from '@/features/status/StatusPage'
 import { I18nProvider, useI18n } from '@/i18n/I18n'
 import { Header } from './Header'
 import { HomePage } from './HomePage'
+
+/** Operators' pages load when they are opened, so that everybody else does not wait for them. */
+const StatusPage = lazy(async () => ({ default: (await import('@/features/status/StatusPage')).StatusPage }))
 
 /** The whole page around one engine, which the caller creates and owns. */
 export function App({ controller, basename = '/' }: { controller: TranslateController; basename?: string }) {
@@ -18,11 +20,13 @@ export function App({ controller, basename = '/' }: { controller: TranslateContr
           <EngineLocale controller={controller} />
           <BrowserRouter basename={basename}>
             <Header />
-            <Routes>
-              <Route path="/" element={<HomePage />} />
-              <Route path="/status" element={<StatusPage />} />
-              <Route path="*" element={<NotFound />} />
-            </Routes>
+            <Suspense>
+              <Routes>
+                <Route path="/" element={<HomePage />} />
+                <Route path="/status" element={<StatusPage />} />
+                <Route path="*" element={<NotFound />} />
+              </Routes>
+            </Suspense>
           </BrowserRouter>
         </ControllerContext.Provider>
       </I18nProvider>

@@ -170,6 +170,7 @@ export const en = {
     consent: 'Share corrected signs',
     consentMore: 'Stores their 75 points, never video. You can delete them under “My clips”.',
     shared: 'Its clip was sent. Thank you.',
+    refused: 'Its clip could not be kept; your correction stays here.',
     backToLast: 'Back to the last sign',
     percent: (value: string) => `${value}%`,
     choose: (n: number, text: string, percent: string) => `${n} ${text} ${percent}%`,

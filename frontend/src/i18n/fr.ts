@@ -184,6 +184,7 @@ export const fr: Dictionary = {
     consent: 'Partager les signes corrigés',
     consentMore: 'Enregistre leurs 75 points, jamais la vidéo. Vous pouvez les supprimer dans «\u00a0Mes clips\u00a0».',
     shared: 'Son clip a été envoyé. Merci.',
+    refused: 'Son extrait n’a pas pu être conservé\u202f; votre correction reste ici.',
     backToLast: 'Revenir au dernier signe',
     percent: (value: string) => `${value}\u00a0%`,
     choose: (n: number, text: string, percent: string) => `${n} ${text} ${percent}\u00a0%`,

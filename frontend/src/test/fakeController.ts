@@ -1,30 +1,7 @@
 /** A TranslateController without camera, worker or socket: tests set its state and read what was asked of it. */
 import { createStore } from 'zustand/vanilla'
+import { INITIAL_STATE } from '@/features/translate/engine/state'
 import type { Sign, TranslateController, TranslateState } from '@/features/translate/model'
-
-export function initialState(): TranslateState {
-  return {
-    stages: { camera: { state: 'pending' }, models: { state: 'pending' }, server: { state: 'pending' } },
-    source: 'none',
-    running: false,
-    cameras: [],
-    cameraId: null,
-    signing: 'IDLE',
-    hints: [],
-    partial: [],
-    signs: [],
-    caption: '',
-    captureFps: null,
-    delayMs: null,
-    framesDropped: 0,
-    connection: 'closed',
-    retryAfterS: null,
-    modelVersion: null,
-    vocabularySize: null,
-    giverToken: null,
-    fileProgress: null,
-  }
-}
 
 /** The state once camera, models and server run. */
 export const RUNNING: Partial<TranslateState> = {
@@ -70,7 +47,7 @@ export interface FakeController extends TranslateController {
 }
 
 export function createFakeController(state: Partial<TranslateState> = {}): FakeController {
-  const store = createStore<TranslateState>(() => ({ ...initialState(), ...state }))
+  const store = createStore<TranslateState>(() => ({ ...INITIAL_STATE, ...state }))
   const calls: FakeController['calls'] = []
   const record =
     (name: keyof TranslateController) =>

@@ -5,6 +5,7 @@ import { Switch } from '@/components/ui/Switch'
 import { useI18n } from '@/i18n/I18n'
 import { usePreferences } from '@/preferences/preferences'
 import { useSignText } from '@/vocabulary/signs'
+import { useTranslate } from './ControllerContext'
 import type { Alternative, Sign } from './model'
 
 interface CorrectionsProps {
@@ -22,6 +23,7 @@ export function Corrections({ sign, isLast, clipSent, choose, onAnother, onBackT
   const { t } = useI18n()
   const consent = usePreferences((state) => state.consent)
   const setPreferences = usePreferences((state) => state.set)
+  const clipRefused = useTranslate((state) => state.clipRefused)
   return (
     <section aria-labelledby="corrections" className="rounded-2xl bg-surface p-3 shadow-card sm:p-5">
       <div className="mb-2 flex flex-wrap items-baseline gap-x-3 px-1 sm:mb-3 sm:px-0">
@@ -29,7 +31,7 @@ export function Corrections({ sign, isLast, clipSent, choose, onAnother, onBackT
           {sign && !isLast ? t.correct.titleOf(sign.id) : t.correct.title}
         </h2>
         {sign && <Reading sign={sign} />}
-        {clipSent && <p className="text-muted">{t.correct.shared}</p>}
+        {clipSent && <p className="text-muted">{clipRefused ? t.correct.refused : t.correct.shared}</p>}
         {sign && !isLast && (
           <button type="button" onClick={onBackToLast} className="ml-auto text-sm text-accent underline">
             {t.correct.backToLast}

@@ -1,4 +1,4 @@
-import { screen, waitFor, within } from '@testing-library/react'
+import { act, screen, waitFor, within } from '@testing-library/react'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { usePreferences } from '@/preferences/preferences'
 import { RUNNING, sign } from '@/test/fakeController'
@@ -144,6 +144,11 @@ describe('putting a sign right', () => {
     expect(controller.calls).toContainEqual(['choose', 1, 'thank_you', true])
     expect(localStorage.getItem('signflow.givenClips')).toContain('giver-token-1')
     expect(localStorage.getItem('signflow.preferences')).toContain('"consent":true')
+    expect(screen.getByText('Its clip was sent. Thank you.')).toBeVisible()
+    act(() => {
+      controller.set({ clipRefused: true })
+    })
+    expect(screen.getByText('Its clip could not be kept; your correction stays here.')).toBeVisible()
   })
 
   it('finds any other sign by typing', async () => {

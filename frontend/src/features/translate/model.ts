@@ -76,6 +76,8 @@ export interface TranslateState {
   vocabularySize: number | null
   /** Shows the server that clips given in this session are this person's, to list and delete them later. */
   giverToken: string | null
+  /** The server could not keep the clip that was given last; the correction on the page stands. */
+  clipRefused: boolean
   /** How much of the file has been translated, in [0, 1]; null without a file. */
   fileProgress: number | null
 }

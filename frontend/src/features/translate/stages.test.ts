@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { initialState, RUNNING } from '@/test/fakeController'
+import { RUNNING } from '@/test/fakeController'
+import { INITIAL_STATE } from './engine/state'
 import { needsAttention, neededStages } from './stages'
 
 const OK = { state: 'ok' } as const
-const state = (change = {}) => ({ ...initialState(), ...RUNNING, ...change })
+const state = (change = {}) => ({ ...INITIAL_STATE, ...RUNNING, ...change })
 const lost = { camera: OK, models: OK, server: { state: 'failed', problem: 'server_unreachable' } }
 
 describe('the start panel', () => {
   it('is shown until everything runs', () => {
-    expect(needsAttention(initialState())).toBe(true)
+    expect(needsAttention(INITIAL_STATE)).toBe(true)
     expect(needsAttention(state({ stages: { camera: OK, models: { state: 'working' }, server: OK } }))).toBe(true)
     expect(needsAttention(state())).toBe(false)
   })

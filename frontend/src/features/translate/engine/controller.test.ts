@@ -265,6 +265,19 @@ describe('the connection', () => {
     expect(state().connection).toBe('closed')
   })
 
+  it('notes that a clip could not be kept, until the next one is given', async () => {
+    const { controller, network, state } = setUp()
+    await controller.startCamera()
+    network.latest.accept()
+    network.latest.sign(1)
+    controller.choose(1, 'cat', true)
+    network.latest.answer({ type: 'error', code: 'feedback_full', message: 'no room for another clip' })
+
+    expect(state().clipRefused).toBe(true)
+    controller.choose(1, 'hello', true)
+    expect(state().clipRefused).toBe(false)
+  })
+
   it('says how long a full server asks to wait', async () => {
     const { controller, network, state } = setUp()
     await controller.startCamera()

@@ -108,6 +108,7 @@ export class Conversation {
     const serverId = signId - this.session.idOffset
     if (serverId > 0) this.socket.send({ type: 'feedback', sign_id: serverId, label, consent })
     this.store.setState(({ signs }) => ({
+      clipRefused: false,
       signs: signs.map((sign) => (sign.id === signId ? { ...sign, chosen: label } : sign)),
     }))
   }

@@ -1,5 +1,5 @@
 /** The store's first state, and how server messages change it: pure, so that a test can step it by hand. */
-import type { ServerMessage, SignMessage } from '@/api/generated/wsMessages'
+import type { ErrorCode, ServerMessage, SignMessage } from '@/api/generated/wsMessages'
 import type { Sign, TranslateState } from '../model'
 
 export const INITIAL_STATE: TranslateState = {
@@ -21,8 +21,16 @@ export const INITIAL_STATE: TranslateState = {
   modelVersion: null,
   vocabularySize: null,
   giverToken: null,
+  clipRefused: false,
   fileProgress: null,
 }
+
+const REFUSED_CLIP: ReadonlySet<ErrorCode> = new Set([
+  'unknown_sign',
+  'unknown_label',
+  'feedback_full',
+  'feedback_failed',
+])
 
 /** More signs than anybody scrolls back to; the oldest go. */
 const MAX_SIGNS = 500
@@ -83,6 +91,8 @@ export function changes(state: TranslateState, message: ServerMessage, session: 
       return { signs: [...state.signs, toSign(message, session)].slice(-MAX_SIGNS), partial: [] }
     case 'caption':
       return { caption: [session.captionBefore, message.text].filter((text) => text !== '').join(' ') }
+    case 'error':
+      return REFUSED_CLIP.has(message.code) ? { clipRefused: true } : {}
     default:
       return {}
   }
