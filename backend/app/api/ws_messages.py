@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from app.ml.inference.segmenter import SegmenterState
+from app.ml.inference.segmenter_memory import SegmenterState
 
 SUBPROTOCOL: Final = "signflow.v1"
 LABEL_PATTERN: Final = r"^[a-z0-9][a-z0-9_]{0,63}$"

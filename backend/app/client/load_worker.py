@@ -14,7 +14,7 @@ from app.client.errors import ClientError
 from app.client.stream_client import Pace, StreamClient
 from app.ml.clips import load_clip
 from app.ml.evaluation import TimedSign
-from app.ml.inference.segmenter import SegmenterState
+from app.ml.inference.segmenter_memory import SegmenterState
 
 PING_EVERY: Final = 10
 """Frames between two round trips measured in a live stream."""

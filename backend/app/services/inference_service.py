@@ -25,11 +25,11 @@ from app.ml.inference.segmenter import (
     Frame,
     PartialSign,
     Segmenter,
-    SegmenterState,
     SignRecognised,
     StateChanged,
     Step,
 )
+from app.ml.inference.segmenter_memory import SegmenterState
 from app.ml.landmarks.layout import mirror
 from app.ml.metrics import Stage
 from app.ml.types import FloatArray, LandmarkWindow, Prediction

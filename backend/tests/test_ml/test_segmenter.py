@@ -14,11 +14,11 @@ from app.ml.inference.segmenter import (
     Segmenter,
     SegmenterConfig,
     SegmenterEvent,
-    SegmenterState,
     SignRecognised,
     StateChanged,
     Step,
 )
+from app.ml.inference.segmenter_memory import SegmenterState
 from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, POSE, RIGHT_HAND, RIGHT_WRIST
 from app.ml.types import Alternative, LandmarkWindow, Prediction
 from tests.moving_body import make_frame

@@ -16,11 +16,11 @@ caller answers with `resolve` before it hands in the next frame.
 
 from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
+from app.ml.inference.segmenter_memory import SegmenterMemory, SegmenterState
 from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, LEFT_WRIST, RIGHT_HAND, RIGHT_SHOULDER, RIGHT_WRIST
 from app.ml.types import Alternative, BoolArray, FloatArray, LandmarkWindow, Prediction, TimesArray
 
@@ -30,14 +30,6 @@ _MOTION_MS: Final = 150.0
 """Over how long the gate measures movement."""
 _USUAL_SHOULDER_WIDTH: Final = 0.3
 """In frame widths, where no shoulders are seen: the median of the recordings."""
-
-
-class SegmenterState(StrEnum):
-    """What the segmenter is doing; the wire protocol shows these names."""
-
-    IDLE = "IDLE"
-    RECORDING = "RECORDING"
-    INFERRING = "INFERRING"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +75,14 @@ class SegmenterConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One frame: `landmarks` float32 `[75, 3]` (NaN where missing, un-mirrored), `time_ms` its capture time."""
+    """One frame: `landmarks` float32 `[75, 3]` (NaN where missing, un-mirrored), `time_ms` its capture time.
+
+    `sequence` is the stream's own number of it.
+    """
 
     landmarks: FloatArray
     time_ms: float
+    sequence: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,22 +144,38 @@ class Segmenter:
         self._height = height
         self._keep_ms = config.max_sign_ms + config.pre_roll_ms + config.look_back_ms
         self._frames: deque[Frame] = deque()
-        self._state = SegmenterState.IDLE
         self._question: _Question | None = None
-        self._start_ms: float | None = None
-        self._done_ms = -np.inf
-        self._held_label: str | None = None
-        self._partial_labels: list[str] = []
-        self._last_hands_ms = -np.inf
-        self._last_moved_ms = -np.inf
-        self._next_ask_ms = -np.inf
-        self._wrists: tuple[float, ...] | None = None
-        self._wrists_ms = -np.inf
+        self._memory = SegmenterMemory()
 
     @property
     def state(self) -> SegmenterState:
         """The current state."""
-        return self._state
+        return self._memory.state
+
+    @property
+    def oldest_sequence(self) -> int | None:
+        """The number of the oldest frame that may still be asked about; None without any."""
+        return self._frames[0].sequence if self._frames else None
+
+    def remember(self) -> SegmenterMemory:
+        """What another segmenter needs, besides the frames from `oldest_sequence` on, to go on as this one would.
+
+        Raises:
+            ValueError: a request has not been resolved.
+        """
+        if self._question is not None:
+            msg = "a request is unanswered; call resolve first"
+            raise ValueError(msg)
+        return self._memory.copy()
+
+    def recall(self, memory: SegmenterMemory) -> None:
+        """Go on from a memory; `refill` with its frames before the next step."""
+        self._memory = memory.copy()
+
+    def refill(self, frame: Frame) -> None:
+        """Take a frame from before the memory: it is kept for questions and changes nothing else."""
+        if not self._frames or frame.time_ms > self._frames[-1].time_ms:
+            self._frames.append(frame)
 
     def step(self, frame: Frame) -> Step:
         """Take the next frame; its `time_ms` must be above the last one's.
@@ -176,15 +188,17 @@ class Segmenter:
             raise ValueError(msg)
         self._take(frame)
         now = frame.time_ms
-        if self._start_ms is None and not self._is_active(now):
+        if self._memory.start_ms is None and not self._is_active(now):
             return Step()
-        hands_gone = now - self._last_hands_ms >= self._config.hands_gone_ms
-        if self._start_ms is not None and (hands_gone or now - self._start_ms >= self._config.max_sign_ms):
-            end_ms = self._last_hands_ms if hands_gone else now
-            return self._ask_what(self._start_ms, end_ms, at_ms=now, is_cut=not hands_gone)
-        if now < self._next_ask_ms:
+        hands_gone = now - self._memory.last_hands_ms >= self._config.hands_gone_ms
+        if self._memory.start_ms is not None and (
+            hands_gone or now - self._memory.start_ms >= self._config.max_sign_ms
+        ):
+            end_ms = self._memory.last_hands_ms if hands_gone else now
+            return self._ask_what(self._memory.start_ms, end_ms, at_ms=now, is_cut=not hands_gone)
+        if now < self._memory.next_ask_ms:
             return Step()
-        self._next_ask_ms = now + self._config.ask_interval_ms
+        self._memory.next_ask_ms = now + self._config.ask_interval_ms
         return self._ask_where(is_last=False)
 
     def resolve(self, prediction: Prediction) -> Step:
@@ -205,12 +219,12 @@ class Segmenter:
         """The stream ends: finish a sign in progress. May return a request; resolve it as usual."""
         if self._question is not None or not self._frames:
             return Step()
-        if self._frames[-1].time_ms - self._last_hands_ms > self._config.look_back_ms or self._done():
+        if self._frames[-1].time_ms - self._memory.last_hands_ms > self._config.look_back_ms or self._done():
             return Step()
         return self._ask_where(is_last=True)
 
     def _done(self) -> bool:
-        return self._frames[-1].time_ms - self._done_ms < self._config.min_sign_ms
+        return self._frames[-1].time_ms - self._memory.done_ms < self._config.min_sign_ms
 
     def _take(self, frame: Frame) -> None:
         """Keep the frame and note whether hands are in view and move."""
@@ -218,39 +232,39 @@ class Segmenter:
         points = frame.landmarks
         has_hands = any(points[start, 0] == points[start, 0] for start in _HAND_STARTS)  # NaN differs from itself
         if has_hands:
-            if now - self._last_hands_ms >= self._config.hands_gone_ms:
-                self._last_moved_ms = now  # a hand that comes into view has moved
-            self._last_hands_ms = now
+            if now - self._memory.last_hands_ms >= self._config.hands_gone_ms:
+                self._memory.last_moved_ms = now  # a hand that comes into view has moved
+            self._memory.last_hands_ms = now
         wrists = tuple(float(points[wrist, axis]) for wrist in _WRISTS for axis in (0, 1))
-        if self._wrists is None or now - self._wrists_ms >= _MOTION_MS:
-            if self._wrists is not None:
+        if self._memory.wrists is None or now - self._memory.wrists_ms >= _MOTION_MS:
+            if self._memory.wrists is not None:
                 self._note_motion(points, wrists, now)
-            self._wrists, self._wrists_ms = wrists, now
+            self._memory.wrists, self._memory.wrists_ms = wrists, now
         frames.append(frame)
         while frames[0].time_ms < now - self._keep_ms:
             frames.popleft()
 
     def _note_motion(self, points: FloatArray, wrists: tuple[float, ...], now: float) -> None:
         """Compare with the wrists of a moment ago; over a single frame the detector's jitter looks like movement."""
-        assert self._wrists is not None
+        assert self._memory.wrists is not None
         width = abs(float(points[LEFT_SHOULDER, 0] - points[RIGHT_SHOULDER, 0]))
         width = max(width, 0.05) if width == width else _USUAL_SHOULDER_WIDTH
-        pairs = zip(wrists, self._wrists, strict=True)
+        pairs = zip(wrists, self._memory.wrists, strict=True)
         moved = max((abs(a - b) for a, b in pairs if a == a and b == b), default=np.inf)
-        if moved > self._config.still_speed * width * (now - self._wrists_ms) / 1000.0:
-            self._last_moved_ms = now
+        if moved > self._config.still_speed * width * (now - self._memory.wrists_ms) / 1000.0:
+            self._memory.last_moved_ms = now
 
     def _is_active(self, now: float) -> bool:
         """Whether the gate is open: hands in view a moment ago, and not at rest for long."""
         config = self._config
-        in_view = now - self._last_hands_ms < config.hands_gone_ms
-        return in_view and now - self._last_moved_ms < config.still_ms
+        in_view = now - self._memory.last_hands_ms < config.hands_gone_ms
+        return in_view and now - self._memory.last_moved_ms < config.still_ms
 
     def _ask_where(self, *, is_last: bool) -> Step:
-        if self._start_ms is None:
-            first = max(self._frames[-1].time_ms - self._config.look_back_ms, self._done_ms)
+        if self._memory.start_ms is None:
+            first = max(self._frames[-1].time_ms - self._config.look_back_ms, self._memory.done_ms)
         else:
-            first = max(self._start_ms - self._config.pre_roll_ms, self._done_ms)
+            first = max(self._memory.start_ms - self._config.pre_roll_ms, self._memory.done_ms)
         window = self._window(first, np.inf)
         self._question = _Question(window=window, is_last=is_last)
         return Step(request=window)
@@ -258,11 +272,11 @@ class Segmenter:
     def _ask_what(self, start_ms: float, end_ms: float, *, at_ms: float, is_cut: bool) -> Step:
         """Close a sign: ask what the stretch is, or forget it when it is too short."""
         if end_ms - start_ms < self._config.min_sign_ms:
-            self._start_ms, self._done_ms = None, end_ms
-            self._partial_labels.clear()
+            self._memory.start_ms, self._memory.done_ms = None, end_ms
+            self._memory.partial_labels.clear()
             return Step(events=self._enter(SegmenterState.IDLE, at_ms))
         margin = self._config.margin_ms
-        window = self._window(max(start_ms - margin, self._done_ms), end_ms + margin)
+        window = self._window(max(start_ms - margin, self._memory.done_ms), end_ms + margin)
         self._question = _Question(window=window, span=(start_ms, end_ms), is_cut=is_cut)
         return Step(events=self._enter(SegmenterState.INFERRING, at_ms), request=window)
 
@@ -272,16 +286,16 @@ class Segmenter:
         signing = prediction.signing if prediction.signing.size else _hands_in_view(question.window)
         span = self._find_sign(signing, times_ms)
         if span is None:
-            self._start_ms = None
-            self._partial_labels.clear()
+            self._memory.start_ms = None
+            self._memory.partial_labels.clear()
             return Step(events=self._enter(SegmenterState.IDLE, now))
         start_ms, end_ms = span
-        if self._start_ms is None:
-            self._start_ms = start_ms
+        if self._memory.start_ms is None:
+            self._memory.start_ms = start_ms
         if question.is_last or now - end_ms >= self._config.quiet_ms:
-            return self._ask_what(self._start_ms, end_ms, at_ms=now, is_cut=False)
+            return self._ask_what(self._memory.start_ms, end_ms, at_ms=now, is_cut=False)
         entered = self._enter(SegmenterState.RECORDING, now)
-        self._partial_labels += [best.label for best in prediction.alternatives[:1]]
+        self._memory.partial_labels += [best.label for best in prediction.alternatives[:1]]
         return Step(events=(*entered, PartialSign(alternatives=prediction.alternatives, at_ms=now)))
 
     def _find_sign(self, signing: FloatArray, times_ms: TimesArray) -> tuple[float, float] | None:
@@ -303,15 +317,15 @@ class Segmenter:
 
     def _resolve_what(self, question: _Question, span: tuple[float, float], prediction: Prediction) -> Step:
         start_ms, end_ms = span
-        partial_labels, self._partial_labels = self._partial_labels, []
+        partial_labels, self._memory.partial_labels = self._memory.partial_labels, []
         label = prediction.label
         if label is not None and partial_labels:
             support = partial_labels.count(label) / len(partial_labels)
             label = label if support >= self._config.min_support else None
-        continues = start_ms <= self._done_ms and label is not None and label == self._held_label
-        self._start_ms = end_ms if question.is_cut else None
-        self._done_ms = end_ms
-        self._held_label = label if question.is_cut else None
+        continues = start_ms <= self._memory.done_ms and label is not None and label == self._memory.held_label
+        self._memory.start_ms = end_ms if question.is_cut else None
+        self._memory.done_ms = end_ms
+        self._memory.held_label = label if question.is_cut else None
         entered = self._enter(
             SegmenterState.RECORDING if question.is_cut else SegmenterState.IDLE, float(self._frames[-1].time_ms)
         )
@@ -330,9 +344,9 @@ class Segmenter:
         return Step(events=(sign, *entered))
 
     def _enter(self, state: SegmenterState, at_ms: float) -> tuple[SegmenterEvent, ...]:
-        if state is self._state:
+        if state is self._memory.state:
             return ()
-        self._state = state
+        self._memory.state = state
         return (StateChanged(state=state, at_ms=at_ms),)
 
     def _window(self, first_ms: float, last_ms: float) -> LandmarkWindow:
