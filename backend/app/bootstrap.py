@@ -21,6 +21,7 @@ from app.db.database import Database
 from app.ml.errors import MlError
 from app.ml.metrics import InferenceMetrics
 from app.ml.pipeline import SignFlowInferencePipeline
+from app.ml.tta import TtaPredictor
 from app.ml.types import Predictor
 from app.repositories.feedback_clips import FeedbackClipRepository
 from app.repositories.model_versions import ModelVersionRepository
@@ -76,14 +77,17 @@ def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedReco
         metrics=metrics,
     )
     info = pipeline.backend_info
+    tta = settings.inference.tta
+    predictor = TtaPredictor(pipeline, manifest=pipeline.manifest) if tta else pipeline
     active = ActiveModel(
         manifest=pipeline.manifest,
         backend=info.name,
         file_name=info.path.name,
         sha256=info.sha256,
         fallback_reason=info.fallback_reason,
+        tta=tta,
     )
-    return LoadedRecogniser(predictor=pipeline, active=active, close=pipeline.close)
+    return LoadedRecogniser(predictor=predictor, active=active, close=pipeline.close)
 
 
 async def prepare_database(settings: Settings) -> None:

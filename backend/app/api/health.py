@@ -14,11 +14,15 @@ router = APIRouter(tags=["health"])
 
 
 class ModelHealth(BaseModel):
-    """Which model answers; `fallback_reason` says why it is not the preferred file, null when it is."""
+    """Which model answers; `fallback_reason` says why it is not the preferred file, null when it is.
+
+    `tta` tells whether every window is asked about in several views (test-time augmentation).
+    """
 
     version: str
     backend: str
     fallback_reason: str | None
+    tta: bool
 
 
 class Health(BaseModel):
@@ -43,7 +47,9 @@ def model_health(active: ActiveModel | None) -> ModelHealth | None:
     """The short facts of the active model."""
     if active is None:
         return None
-    return ModelHealth(version=active.manifest.version, backend=active.backend, fallback_reason=active.fallback_reason)
+    return ModelHealth(
+        version=active.manifest.version, backend=active.backend, fallback_reason=active.fallback_reason, tta=active.tta
+    )
 
 
 @router.get("/health")

@@ -23,6 +23,7 @@ class ModelInfo(BaseModel):
     file_name: str
     backend: str
     fallback_reason: str | None
+    tta: bool
     feature_spec: str
     config: dict[str, str | int | float | bool]
     languages: list[str]
@@ -103,6 +104,7 @@ def _describe(active: ActiveModel) -> ModelInfo:
         file_name=active.file_name,
         backend=active.backend,
         fallback_reason=active.fallback_reason,
+        tta=active.tta,
         feature_spec=manifest.feature_spec,
         config=manifest.config,
         languages=sorted({item.language for item in manifest.labels if item.label in active.sign_labels}),

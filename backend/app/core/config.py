@@ -64,6 +64,7 @@ class InferenceSettings(BaseModel):
     )
     num_threads: int = Field(default=1, ge=1, le=64, description="Threads inside one model call.")
     timeout_s: float = Field(default=5.0, gt=0, le=120, description="An answer that takes longer counts as not sure.")
+    tta: bool = Field(default=False, description="Ask about five views of every window: five times the work.")
 
 
 class FeedbackSettings(BaseModel):

@@ -25,15 +25,14 @@ from app.ml.artifacts import (
 )
 from app.ml.errors import ArtifactError, InvalidLandmarksError, MissingExtraError, ModelNotFoundError
 from app.ml.inference.backends import Backend, BackendOutput, OnnxBackend
-from app.ml.inference.decision import decide, pad_batch, sigmoid
+from app.ml.inference.decision import decide, pad_batch, sigmoid, to_prediction
 from app.ml.landmarks.features import FeatureSequence, extract_features, get_feature_spec
 from app.ml.landmarks.normalise import check_window
 from app.ml.metrics import NULL_METRICS, Fallback, InferenceMetrics, Stage
-from app.ml.types import Alternative, BoolArray, FloatArray, LandmarkWindow, Prediction
+from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
 
 BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch"]
 
-NUM_ALTERNATIVES: Final = 5
 MAX_WINDOW_MS: Final = 60_000.0
 """A longer window is refused: one absurd capture time would otherwise ask for a grid that fills the memory."""
 MAX_COORDINATE: Final = 1e3
@@ -77,7 +76,6 @@ class SignFlowInferencePipeline:
         self._backend_info = backend_info
         self._metrics = metrics
         self._spec = get_feature_spec(backend.manifest.feature_spec)
-        self._labels = backend.manifest.label_names
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signflow-infer")
 
     @classmethod
@@ -226,7 +224,7 @@ class SignFlowInferencePipeline:
         Raises:
             InvalidLandmarksError: a window cannot be used.
         """
-        rows = [np.zeros((0, len(self._labels)), np.float32)]
+        rows = [np.zeros((0, len(self.manifest.labels)), np.float32)]
         for start in range(0, len(windows), MAX_BATCH):
             chunk = [self._features(window).values for window in windows[start : start + MAX_BATCH]]
             rows.append(self._backend.run(*pad_batch(chunk)).logits)
@@ -263,20 +261,9 @@ class SignFlowInferencePipeline:
         decisions = decide(output.logits, self.manifest)
         answers: list[Prediction] = []
         for row, (window, sequence) in enumerate(zip(windows, sequences, strict=True)):
-            alternatives = tuple(
-                Alternative(label=self._labels[i], confidence=float(decisions.probabilities[row, i]))
-                for i in decisions.ranking[row, :NUM_ALTERNATIVES]
-            )
-            signing = sigmoid(output.signing[row, : len(sequence.times_ms)])
-            answers.append(
-                Prediction(
-                    label=alternatives[0].label if decisions.accepted[row] else None,
-                    confidence=alternatives[0].confidence,
-                    alternatives=alternatives,
-                    model_version=self.manifest.version,
-                    signing=np.interp(window.times_ms, sequence.times_ms, signing).astype(np.float32),
-                )
-            )
+            curve = sigmoid(output.signing[row, : len(sequence.times_ms)])
+            signing = np.interp(window.times_ms, sequence.times_ms, curve).astype(np.float32)
+            answers.append(to_prediction(decisions, row, self.manifest, signing=signing))
         return answers
 
 

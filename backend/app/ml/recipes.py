@@ -13,11 +13,16 @@ from app.ml.training.sampling import SamplingConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that decides what a training run gives, except data and seed."""
+    """Everything that decides what a training run gives, except data and seed.
+
+    Attributes:
+        tta: judge by the mean over five views of every clip (`app.ml.tta`); the training stays the same.
+    """
 
     name: str
     model: ModelConfig
     trainer: TrainerConfig
+    tta: bool = False
 
     def with_seed(self, seed: int) -> TrainerConfig:
         """The training settings under another seed."""

@@ -51,6 +51,8 @@ class Prediction:
         model_version: version of the model that answered.
         signing: float32 `[T]`, probability that the person is signing at each of the window's frames; empty when the
             model cannot tell.
+        probabilities: float32 `[C]`, calibrated, one for each of the model's labels in the manifest's order, background
+            included; empty when the predictor does not tell.
     """
 
     label: str | None
@@ -58,6 +60,7 @@ class Prediction:
     alternatives: tuple[Alternative, ...]
     model_version: str
     signing: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    probabilities: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Predictor(Protocol):

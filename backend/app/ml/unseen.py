@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,8 @@ from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, RIGHT_HAND
 from app.ml.model import SignEncoder
 from app.ml.recipes import Recipe
-from app.ml.trainer import ProgressListener, SignTrainer, predict_logits
+from app.ml.trainer import ProgressListener, SignTrainer, TrainerConfig, predict_logits
+from app.ml.tta import NUM_VIEWS, make_views, mean_logits
 from app.ml.types import BoolArray, FloatArray
 
 SHIPPED_ACCEPTANCE: Final = 0.75
@@ -170,11 +171,31 @@ def train_fold(
         seed=seed,
         labels=fold.labels,
         targets=np.array([fold.labels.index(clip.label or "") for clip in fold.test]),
-        logits=predict_logits(model, [prepare(clip) for clip in fold.test], config),
-        refuse_logits=predict_logits(model, [prepare(clip) for clip in fold.refuse], config),
+        logits=predict_clips(model, fold.test, config, tta=recipe.tta),
+        refuse_logits=predict_clips(model, fold.refuse, config, tta=recipe.tta),
         train_cpu_s=train_cpu_s,
     )
     return model, outcome
+
+
+def predict_clips(model: SignEncoder, clips: Sequence[Clip], config: TrainerConfig, *, tta: bool) -> FloatArray:
+    """Logits of whole clips, float32 `[N, C]`; with `tta` the mean over five views, as `TtaPredictor` answers live."""
+    if not tta:
+        return predict_logits(model, [prepare(clip) for clip in clips], config)
+    views = [make_views(clip.to_window()) for clip in clips]
+    return mean_logits(
+        [
+            predict_logits(
+                model,
+                [
+                    prepare(replace(clip, landmarks=seen[number].landmarks, times_ms=seen[number].times_ms))
+                    for clip, seen in zip(clips, views, strict=True)
+                ],
+                config,
+            )
+            for number in range(NUM_VIEWS)
+        ]
+    )
 
 
 def calibrate(

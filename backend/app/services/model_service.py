@@ -16,6 +16,7 @@ class ActiveModel:
     Attributes:
         backend: what runs it, e.g. `onnx`.
         fallback_reason: why the preferred file is not in use; None when it is.
+        tta: whether every window is asked about in several views (test-time augmentation).
     """
 
     manifest: ModelManifest
@@ -23,6 +24,7 @@ class ActiveModel:
     file_name: str
     sha256: str
     fallback_reason: str | None = None
+    tta: bool = False
 
     @property
     def sign_labels(self) -> frozenset[str]:

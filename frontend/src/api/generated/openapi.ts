@@ -296,6 +296,8 @@ export interface components {
         /**
          * ModelHealth
          * @description Which model answers; `fallback_reason` says why it is not the preferred file, null when it is.
+         *
+         *     `tta` tells whether every window is asked about in several views (test-time augmentation).
          */
         ModelHealth: {
             /** Version */
@@ -304,6 +306,8 @@ export interface components {
             backend: string;
             /** Fallback Reason */
             fallback_reason: string | null;
+            /** Tta */
+            tta: boolean;
         };
         /**
          * ModelInfo
@@ -320,6 +324,8 @@ export interface components {
             backend: string;
             /** Fallback Reason */
             fallback_reason: string | null;
+            /** Tta */
+            tta: boolean;
             /** Feature Spec */
             feature_spec: string;
             /** Config */

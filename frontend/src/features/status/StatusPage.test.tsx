@@ -9,6 +9,7 @@ const MODEL: ModelInfo = {
   file_name: 'model_v1.onnx',
   backend: 'onnx',
   fallback_reason: null,
+  tta: false,
   feature_spec: 'hands-v1',
   config: {},
   languages: ['ase'],
@@ -52,6 +53,16 @@ describe('server status', () => {
     fakeServer({ ...HEALTHY, 'GET /api/v1/models/active': () => Response.json(fallback) })
     renderApp({}, '/status')
     expect(await screen.findByText('model_v1.onnx is truncated')).toBeVisible()
+  })
+
+  it.each([
+    [false, 'off'],
+    [true, 'on: every question is asked in five views'],
+  ])('tells whether test-time augmentation is on (%s)', async (tta, text) => {
+    fakeServer({ ...HEALTHY, 'GET /api/v1/models/active': () => Response.json({ ...MODEL, tta }) })
+    renderApp({}, '/status')
+    expect(await screen.findByText('Test-time augmentation')).toBeVisible()
+    expect(screen.getByText(text)).toBeVisible()
   })
 
   it('says why it is not ready and what to do', async () => {

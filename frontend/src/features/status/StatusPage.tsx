@@ -101,6 +101,7 @@ function ModelFacts({ model }: { model: ModelInfo }) {
               <span className="text-warn">{model.fallback_reason}</span>
             ),
         },
+        { name: t.status.tta, value: model.tta ? t.status.ttaOn : t.status.ttaOff },
         { name: t.status.features, value: model.feature_spec },
         { name: t.status.threshold, value: t.correct.percent(percent(model.threshold)) },
       ]}
