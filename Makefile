@@ -60,6 +60,14 @@ starter: $(LAB) ## train the shipped model anew, with its evaluation and card: m
 	cd backend && $(PYTHON_BIN) -m scripts.write_model_card --model data/models/model_v1.onnx --unseen data/models/unseen_v1.json \
 		--live data/models/live_v1.json --output data/models/MODEL_CARD.md
 
+# One process and no job runner: MLflow's default starts sixteen processes. It reads runs of scripts.train and of the page.
+MLFLOW_PORT ?= 5000
+MLFLOW_STORE ?= $(abspath backend/data/models)/mlflow.db
+.PHONY: mlflow
+mlflow: $(LAB) ## look at the recorded training runs on http://127.0.0.1:5000 (MLFLOW_PORT=5001 chooses another port)
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true exec $(PYTHON_BIN) -m mlflow ui \
+		--backend-store-uri "sqlite:///$(MLFLOW_STORE)" --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1
+
 .PHONY: setup
 setup: $(BASE) $(PAGE) ## install and build only, start nothing
 

@@ -9,29 +9,31 @@ sure" threshold) comes from the report of `evaluate_unseen`, which judged the sa
     python -m scripts.train --data my_signs.npz --language ase --output runs/mine/model_v1.pt --val-signer anna
 """
 
-import subprocess
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from app.ml.artifacts import Calibration, ModelManifest, save_torch_artifact
-from app.ml.clips import Clip, load_dataset
-from app.ml.dataset import BACKGROUND, LandmarkDataset, data_fingerprint, find_copies, sign_labels, split_by_signer
+from app.ml.artifacts import Calibration
+from app.ml.clips import load_dataset
+from app.ml.dataset import find_copies
 from app.ml.errors import DatasetError
-from app.ml.export import export_to_onnx
-from app.ml.recipes import Recipe, get_recipe
+from app.ml.recipes import get_recipe
+from app.ml.tracking import NullTracker, make_tracker
 from app.ml.trainer import Progress as TrainingProgress
-from app.ml.trainer import SignTrainer
-from app.ml.unseen import describe_model
+from app.ml.training_run import TrainingPlan, run_training
 from scripts.console import STDERR, fail, user_errors
 from scripts.corpus import load_corpus
 from scripts.options import check_recipe
+
+MODEL_DIR: Final = Path("data/models")
+"""Where runs are recorded unless a server is named; the tools are run from `backend`."""
 
 
 def main(
@@ -49,6 +51,8 @@ def main(
     val_signer: Annotated[list[str] | None, typer.Option(help="Hold this person out and watch accuracy.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Resume from and save to this file.")] = None,
     int8: Annotated[bool, typer.Option(help="Also write an int8 ONNX file.")] = True,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow server; unset keeps runs in data/models.")] = None,
+    tracking: Annotated[bool, typer.Option(help="Record the run with MLflow; see it with `make mlflow`.")] = True,
 ) -> None:
     """Train a model, export it and check the export."""
     if (corpus is None) == (not data):
@@ -62,31 +66,36 @@ def main(
             chosen = replace(chosen, trainer=replace(chosen.trainer, steps=steps))
         clips, background = load_corpus(corpus, language) if corpus else (load_dataset(data or []), [])
         clips = [replace(clip, language=clip.language or language) for clip in clips]
-        calibration = _read_calibration(unseen, recipe) if unseen else Calibration()
-        manifest = _train(clips, background, chosen, seed, val_signer or [], checkpoint, output, calibration)
-        export_to_onnx(output, output.with_suffix(".onnx"))
-        if int8:
-            export_to_onnx(output, output.with_suffix(".int8.onnx"), int8=True)
-    Console().print(f"{output}: {len(manifest.labels)} labels, weights {manifest.weights_sha256[:16]}")
+        plan = TrainingPlan(
+            clips=clips,
+            background=background,
+            recipe=chosen,
+            seed=seed,
+            held_out=val_signer or [],
+            output=output,
+            calibration=_read_calibration(unseen, recipe) if unseen else None,
+            int8=int8,
+            checkpoint=checkpoint,
+            facts={"licence": "weights: MIT and Apache-2.0 data, see MODEL_CARD.md"} if corpus else {},
+        )
+        copies = find_copies(clips)
+        if copies:
+            STDERR.print(f"note: {sum(map(len, copies)) - len(copies)} clips are copies of others")
+        tracker = make_tracker(tracking_uri, model_dir=MODEL_DIR) if tracking else NullTracker()
+        with shown_progress(chosen.trainer.steps, held_out=plan.held_out) as show:
+            outcome = run_training(plan, tracker=tracker, on_progress=show)
+    manifest, judgement = outcome.manifest, outcome.judgement
+    if judgement is not None:
+        for signer, score in judgement.signers.items():
+            STDERR.print(f"{signer}, held out: {score.accuracy:.3f} of {score.num_clips} clips right")
+    if tracker.problem is not None:
+        STDERR.print(f"warning: this run was not fully recorded: {tracker.problem}", style="yellow", markup=False)
+    Console(soft_wrap=True).print(f"{output}: {len(manifest.labels)} labels, weights {manifest.weights_sha256[:16]}")
 
 
-def _train(
-    clips: list[Clip],
-    background: list[Clip],
-    recipe: Recipe,
-    seed: int,
-    val_signers: list[str],
-    checkpoint: Path | None,
-    output: Path,
-    calibration: Calibration,
-) -> ModelManifest:
-    copies = find_copies(clips)
-    if copies:
-        STDERR.print(f"note: {sum(map(len, copies)) - len(copies)} clips are copies of others")
-    train, val = split_by_signer(clips, val_signers) if val_signers else (clips, [])
-    labels = (*sign_labels(train), *BACKGROUND)
-    dataset = LandmarkDataset([*train, *background], labels=labels)
-    known = [clip for clip in val if clip.label in labels]
+@contextmanager
+def shown_progress(steps: int, *, held_out: Sequence[str]) -> Generator[Callable[[TrainingProgress], None]]:
+    """A progress bar on stderr; what it gives takes the trainer's reports."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -95,35 +104,14 @@ def _train(
         TimeRemainingColumn(),
         console=STDERR,
     ) as progress:
-        bar = progress.add_task("training", total=recipe.trainer.steps)
+        bar = progress.add_task("training", total=steps)
 
         def show(state: TrainingProgress) -> None:
-            val_text = "" if state.val_accuracy is None else f", {', '.join(val_signers)} {state.val_accuracy:.3f}"
+            val_text = "" if state.val_accuracy is None else f", {', '.join(held_out)} {state.val_accuracy:.3f}"
             if val_text or state.step % 10 == 0:
                 progress.update(bar, completed=state.step, description=f"loss {state.loss:.3f}{val_text}")
 
-        result = SignTrainer(recipe.model, recipe.with_seed(seed)).fit(
-            dataset,
-            val=LandmarkDataset(known, labels=labels, is_complete=False) if known else None,
-            checkpoint=checkpoint,
-            on_progress=show,
-        )
-    manifest = describe_model(
-        train,
-        labels,
-        recipe,
-        version=output.stem.removeprefix("model_"),
-        provenance={
-            "seed": seed,
-            "date": datetime.now(tz=UTC).date().isoformat(),
-            "revision": _git_revision(),
-            "data": data_fingerprint([*train, *background]),
-            "signers": list(dataset.signers),
-            "licence": "weights: MIT and Apache-2.0 data, see MODEL_CARD.md",
-        },
-    )
-    manifest = replace(manifest, calibration=calibration)
-    return save_torch_artifact(output, state_dict=result.model.state_dict(), manifest=manifest)
+        yield show
 
 
 def _read_calibration(path: Path, recipe: str) -> Calibration:
@@ -137,15 +125,6 @@ def _read_calibration(path: Path, recipe: str) -> Calibration:
         msg = f"{path} judged recipe {judged!r}, not {recipe!r}; run evaluate_unseen for this recipe"
         raise DatasetError(msg)
     return calibration
-
-
-def _git_revision() -> str:
-    """The revision that the code was at, or `unknown` outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ SIGNS = ("rain", "sun")
 def train(*arguments: str | Path) -> Result:
     app = typer.Typer()
     app.command()(main)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["--no-tracking", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

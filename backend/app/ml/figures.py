@@ -1,0 +1,64 @@
+"""Pictures of a training run: its curves, and which signs are taken for which. No window system is needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_MAX_NAMED: Final = 80
+"""Rows of a confusion matrix beyond which names could not be read any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """Training at one step; `val_accuracy` only where an evaluation was made."""
+
+    step: int
+    loss: float
+    val_accuracy: float | None = None
+
+
+def draw_curves(points: Sequence[CurvePoint], *, title: str) -> Figure:
+    """Loss over steps, and the accuracy on held-out people where it was measured."""
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([point.step for point in points], [point.loss for point in points], color="tab:blue", linewidth=1.2)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss", color="tab:blue")
+    axes.set_title(title)
+    judged = [(point.step, point.val_accuracy) for point in points if point.val_accuracy is not None]
+    if judged:
+        right = axes.twinx()
+        right.plot([step for step, _ in judged], [accuracy for _, accuracy in judged], color="tab:orange", marker="o")
+        right.set_ylabel("accuracy on held-out people", color="tab:orange")
+        right.set_ylim(0, 1)
+    return figure
+
+
+def draw_confusion_matrix(truth: Sequence[str], predicted: Sequence[str], *, title: str) -> Figure:
+    """How often clips of a sign (row) were taken for each sign (column), as a fraction of the row.
+
+    Args:
+        truth: N labels.
+        predicted: N labels.
+        title: what was judged, on whom.
+    """
+    labels = sorted({*truth, *predicted})
+    index = {label: number for number, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)))
+    np.add.at(counts, ([index[label] for label in truth], [index[label] for label in predicted]), 1)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(4 + 0.16 * len(labels), 18)
+    figure = Figure(figsize=(side, side), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(fractions, vmin=0, vmax=1, cmap="magma_r", interpolation="nearest")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("signed")
+    axes.set_title(title)
+    if len(labels) <= _MAX_NAMED:
+        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    figure.colorbar(image, ax=axes, shrink=0.6, label="fraction of the row")
+    return figure

@@ -1,0 +1,337 @@
+"""One complete training run: clips in; a model judged on the people held out of it, exported, tracked; files out.
+
+The command line (`scripts.train`) and the training service both run this.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ml.artifacts import Calibration, ModelManifest, save_torch_artifact
+from app.ml.clips import Clip
+from app.ml.dataset import BACKGROUND, LandmarkDataset, data_fingerprint, find_copies, sign_labels, split_by_signer
+from app.ml.errors import DatasetError, MlError
+from app.ml.evaluation import Confusion, Score, choose_threshold, find_confusions, fit_temperature, score_by_group
+from app.ml.export import export_to_onnx
+from app.ml.figures import CurvePoint, draw_confusion_matrix, draw_curves
+from app.ml.inference.decision import softmax
+from app.ml.provenance import git_revision
+from app.ml.recipes import Recipe
+from app.ml.tracking import Param, RunDescription, RunStatus, Tracker, flatten
+from app.ml.trainer import Progress, SignTrainer, predict_logits
+from app.ml.types import FloatArray
+from app.ml.unseen import SHIPPED_ACCEPTANCE, describe_model
+
+_LOGGED_EVERY: Final = 10
+"""Steps between the losses that are tracked."""
+
+
+class Phase(StrEnum):
+    """What a run is doing. Only TRAINING takes long, and only there steps are reported."""
+
+    PREPARING = "preparing"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    EXPORTING = "exporting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """Everything that a run needs.
+
+    Attributes:
+        clips: recordings of the signs to learn, idle included.
+        background: recordings of anything else, taught as unknown movement.
+        held_out: signers who are kept out of training and judge the model.
+        output: the `.pt` file to write; the ONNX files come beside it.
+        calibration: temperature and threshold; None fits them to the people held out, or takes the plain default.
+        curve_so_far: what an earlier attempt of this run had reached, for the picture of the whole curve.
+        facts: what else the manifest's provenance should say.
+    """
+
+    clips: Sequence[Clip]
+    background: Sequence[Clip] = ()
+    recipe: Recipe
+    seed: int = 0
+    held_out: Sequence[str] = ()
+    output: Path
+    calibration: Calibration | None = None
+    int8: bool = True
+    checkpoint: Path | None = None
+    curve_so_far: Sequence[CurvePoint] = ()
+    facts: dict[str, str | int | float | list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """How the model does on the people held out, by their clips of signs that it knows.
+
+    Attributes:
+        accuracy: fraction of clips whose sign is the model's first answer.
+        signers: accuracy of each person.
+        labels: accuracy of each sign.
+        confusions: which signs were taken for which, most frequent first.
+    """
+
+    accuracy: float
+    num_clips: int
+    signers: dict[str, Score]
+    labels: dict[str, Score]
+    confusions: Sequence[Confusion]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOutcome:
+    """What came out of a run. `judgement` None: nobody was held out, so nothing is known about new people."""
+
+    manifest: ModelManifest
+    files: Sequence[Path]
+    judgement: Judgement | None
+    num_clips: int
+    num_copies: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Answers:
+    """Logits `[N, C]` for the clips of signs of the people held out, and which sign and signer each is."""
+
+    logits: FloatArray
+    targets: NDArray[np.int64]
+    signers: list[str]
+    labels: Sequence[str]
+
+    @property
+    def truth(self) -> list[str]:
+        """What each clip shows."""
+        return [self.labels[int(target)] for target in self.targets]
+
+    @property
+    def predicted(self) -> list[str]:
+        """The model's first answer to each clip."""
+        return [self.labels[int(answer)] for answer in self.logits.argmax(1)]
+
+
+def run_training(
+    plan: TrainingPlan,
+    *,
+    tracker: Tracker,
+    on_progress: Callable[[Progress], None],
+    on_phase: Callable[[Phase], None] = lambda _: None,
+) -> TrainingOutcome:
+    """Train, judge, export and track one model.
+
+    Args:
+        plan: what to do.
+        tracker: told everything; it never makes the run fail.
+        on_progress: told after every step; raising stops the run, which then counts as cancelled.
+        on_phase: told when a phase begins; may raise likewise.
+
+    Raises:
+        DatasetError: the data cannot be trained on, or the split would not be honest.
+        ArtifactError: the checkpoint is of another run.
+        ExportError: the exported model does not answer as the trained one.
+        OSError: a file cannot be written.
+    """
+    status: RunStatus = "KILLED"  # what stops a run from outside; it can be resumed
+    try:
+        outcome = _run(plan, tracker, on_progress, on_phase)
+        status = "FINISHED"
+    except MlError:
+        status = "FAILED"
+        raise
+    finally:
+        tracker.finish(status)
+    return outcome
+
+
+def _run(
+    plan: TrainingPlan,
+    tracker: Tracker,
+    on_progress: Callable[[Progress], None],
+    on_phase: Callable[[Phase], None],
+) -> TrainingOutcome:
+    started_s = time.monotonic()
+    on_phase(Phase.PREPARING)
+    train, held_out = split_by_signer(plan.clips, plan.held_out) if plan.held_out else (list(plan.clips), [])
+    signs = sign_labels(train)
+    if not signs:
+        msg = "no clip shows a sign to learn; choose data with labels, and hold fewer people out"
+        raise DatasetError(msg)
+    labels = (*signs, *BACKGROUND)
+    dataset = LandmarkDataset([*train, *plan.background], labels=labels)
+    known = [clip for clip in held_out if clip.label in labels]
+    val = LandmarkDataset(known, labels=labels, is_complete=False) if known else None
+    copies = find_copies(plan.clips)
+    fingerprint = data_fingerprint([*train, *plan.background])
+    people = sorted(set(plan.held_out))
+    tracker.start(
+        RunDescription(
+            name=f"{plan.recipe.name} seed {plan.seed}",
+            params=_params(plan, dataset),
+            data_fingerprint=fingerprint,
+            train_signers=dataset.signers,
+            held_out_signers=people,
+        )
+    )
+    on_phase(Phase.TRAINING)
+    curve = _Curve(tracker, on_progress, plan.curve_so_far)
+    config = plan.recipe.with_seed(plan.seed)
+    result = SignTrainer(plan.recipe.model, config).fit(
+        dataset, val=val, checkpoint=plan.checkpoint, on_progress=curve.note
+    )
+    on_phase(Phase.EVALUATING)
+    answers = None
+    judged = [] if val is None else [example for example in val.examples if example.target < len(signs)]
+    if judged:
+        answers = _Answers(
+            logits=predict_logits(result.model, [example.points for example in judged], config),
+            targets=np.array([example.target for example in judged]),
+            signers=[example.signer for example in judged],
+            labels=labels,
+        )
+    judgement = None if answers is None else _judge(answers)
+    calibration, calibrated_on = _calibrate(plan, answers, num_signs=len(signs))
+    manifest = describe_model(
+        train,
+        labels,
+        plan.recipe,
+        version=plan.output.stem.removeprefix("model_"),
+        provenance={
+            "seed": plan.seed,
+            "steps": config.steps,
+            "date": datetime.now(tz=UTC).date().isoformat(),
+            "revision": git_revision(),
+            "data": fingerprint,
+            "signers": list(dataset.signers),
+            "held_out": people,
+            "calibrated_on": calibrated_on,
+            **plan.facts,
+        },
+    )
+    on_phase(Phase.EXPORTING)
+    plan.output.parent.mkdir(parents=True, exist_ok=True)
+    manifest = save_torch_artifact(
+        plan.output, state_dict=result.model.state_dict(), manifest=replace(manifest, calibration=calibration)
+    )
+    files = [plan.output, plan.output.with_suffix(".onnx")]
+    export_to_onnx(plan.output, files[1])
+    if plan.int8:
+        files.append(plan.output.with_suffix(".int8.onnx"))
+        export_to_onnx(plan.output, files[2], int8=True)
+    outcome = TrainingOutcome(
+        manifest=manifest,
+        files=files,
+        judgement=judgement,
+        num_clips=len(dataset),
+        num_copies=sum(map(len, copies)) - len(copies),
+        seconds=time.monotonic() - started_s,
+    )
+    curve.flush()
+    _track_outcome(tracker, outcome, curve.points, answers, step=config.steps)
+    return outcome
+
+
+def _params(plan: TrainingPlan, dataset: LandmarkDataset) -> dict[str, Param]:
+    return {
+        "recipe": plan.recipe.name,
+        **flatten(plan.recipe.model.to_dict(), prefix="model."),
+        **flatten(asdict(plan.recipe.with_seed(plan.seed)), prefix="trainer."),
+        "num_clips": len(dataset),
+        "num_labels": len(dataset.labels),
+        "num_signers": len(dataset.signers),
+    }
+
+
+class _Curve:
+    """Passes progress on, keeps the curve for its picture, and tracks it in batches at every evaluation."""
+
+    def __init__(self, tracker: Tracker, on_progress: Callable[[Progress], None], so_far: Sequence[CurvePoint]) -> None:
+        self._tracker = tracker
+        self._on_progress = on_progress
+        self._so_far = so_far
+        self._waiting: list[Progress] = []
+        self.points: list[CurvePoint] = []
+
+    def note(self, progress: Progress) -> None:
+        """Take one step."""
+        if not self.points:  # what an earlier attempt did after its checkpoint is done again
+            self.points = [point for point in self._so_far if point.step < progress.step]
+        is_evaluation = progress.val_accuracy is not None
+        self.points.append(CurvePoint(step=progress.step, loss=progress.loss, val_accuracy=progress.val_accuracy))
+        if is_evaluation or progress.step % _LOGGED_EVERY == 0 or progress.step == progress.steps:
+            self._waiting.append(progress)
+        if is_evaluation or len(self._waiting) >= _LOGGED_EVERY:
+            self.flush()
+        self._on_progress(progress)
+
+    def flush(self) -> None:
+        """Track what has not been tracked yet."""
+        for progress in self._waiting:
+            metrics = {"loss": progress.loss, "learning_rate": progress.learning_rate}
+            if progress.val_accuracy is not None:
+                metrics["val_accuracy"] = progress.val_accuracy
+            self._tracker.log_metrics(metrics, step=progress.step)
+        self._waiting.clear()
+
+
+def _judge(answers: _Answers) -> Judgement:
+    correct = answers.logits.argmax(1) == answers.targets
+    return Judgement(
+        accuracy=float(correct.mean()),
+        num_clips=len(correct),
+        signers=score_by_group(correct, answers.signers),
+        labels=score_by_group(correct, answers.truth),
+        confusions=find_confusions(answers.truth, answers.predicted),
+    )
+
+
+def _calibrate(plan: TrainingPlan, answers: _Answers | None, *, num_signs: int) -> tuple[Calibration, str]:
+    """Temperature and threshold, and on whom they were fitted.
+
+    The people held out decide these two numbers and nothing else: their accuracy, which neither changes, stays honest.
+    """
+    if plan.calibration is not None:
+        return plan.calibration, "a report on unseen people"
+    if answers is None:
+        return Calibration(), "nobody"
+    temperature = fit_temperature(answers.logits, answers.targets)
+    best = softmax(answers.logits / np.float32(temperature))[:, :num_signs].max(-1)
+    threshold = choose_threshold(best, acceptance=SHIPPED_ACCEPTANCE)
+    return Calibration(temperature=temperature, threshold=threshold), ", ".join(sorted(set(plan.held_out)))
+
+
+def _track_outcome(
+    tracker: Tracker,
+    outcome: TrainingOutcome,
+    points: Sequence[CurvePoint],
+    answers: _Answers | None,
+    *,
+    step: int,
+) -> None:
+    metrics = {"seconds": outcome.seconds, "num_copies": float(outcome.num_copies)}
+    judgement = outcome.judgement
+    if judgement is not None and answers is not None:
+        metrics["accuracy"] = judgement.accuracy
+        metrics |= {f"signer/{signer}": score.accuracy for signer, score in judgement.signers.items()}
+        tracker.log_document("per_signer.json", {name: asdict(score) for name, score in judgement.signers.items()})
+        tracker.log_document("per_sign.json", {name: asdict(score) for name, score in judgement.labels.items()})
+        tracker.log_document("confusions.json", [asdict(confusion) for confusion in judgement.confusions])
+        tracker.log_figure(
+            "confusion_matrix.png",
+            draw_confusion_matrix(
+                answers.truth, answers.predicted, title=f"Clips of {', '.join(judgement.signers)}, held out"
+            ),
+        )
+    if points:
+        tracker.log_figure("curves.png", draw_curves(points, title=outcome.manifest.version))
+    tracker.log_metrics(metrics, step=step)
+    tracker.log_document("manifest.json", asdict(outcome.manifest))
+    tracker.log_files(outcome.files)
