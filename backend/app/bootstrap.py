@@ -138,9 +138,9 @@ def build_app(
         database = Database(settings.resolved_database_url)
         tasks = TaskSet("server")
         metrics = ServerMetrics(multiprocess_dir=get_multiprocess_dir(), max_signs=settings.metrics.max_signs)
-        loaded, reason = await asyncio.to_thread(_try_loading, loader, settings, metrics)
+        loading = await asyncio.to_thread(_try_loading, loader, settings, metrics)
         try:
-            services = _make_services(settings, database, catalog, tasks, operator, metrics, loaded, reason, worker)
+            services = _make_services(settings, database, catalog, tasks, operator, metrics, loading, worker)
             await services.models.record()
             app.state.services = services
             services.hub.start()
@@ -148,8 +148,8 @@ def build_app(
         finally:
             await tasks.close()
             await database.close()
-            if loaded is not None:
-                await asyncio.to_thread(loaded.close)
+            if loading[0] is not None:
+                await asyncio.to_thread(loading[0].close)
 
     return create_app(lifespan=lifespan, frontend_dir=settings.frontend_dir)
 
@@ -169,11 +169,11 @@ def _make_services(
     tasks: TaskSet,
     operator: OperatorService,
     metrics: ServerMetrics,
-    loaded: LoadedRecogniser | None,
-    no_model_reason: str,
+    loading: tuple[LoadedRecogniser | None, str],
     worker: int,
 ) -> AppServices:
     stream = settings.stream
+    loaded, no_model_reason = loading
     active = None if loaded is None else loaded.active
     if active is not None:
         metrics.inference.add_model(

@@ -13,6 +13,7 @@ from app.bootstrap import build_app, check_exposure, prepare_database
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.core.logging import configure_logging
+from app.core.metrics import shared_by_workers
 from app.server import SPREADS_CONNECTIONS, SWITCH_INTERVAL_S, bind_beside, make_server, open_socket
 from app.services.operator_service import OperatorService, load_operator
 from app.workers import WorkerSupervisor
@@ -60,7 +61,8 @@ def _supervise(settings: Settings, operator: OperatorService, listener: socket.s
         port = listener.getsockname()[1]
         listener.close()
         listener = bind_beside(settings, port=port)
-    return WorkerSupervisor(settings, operator, listener).run()
+    with shared_by_workers():
+        return WorkerSupervisor(settings, operator, listener).run()
 
 
 def _announce(settings: Settings, listener: socket.socket, *, new_token: str | None) -> None:

@@ -31,6 +31,7 @@ from uvicorn.config import STARTUP_FAILURE
 from app.bootstrap import build_app
 from app.core.config import Settings
 from app.core.logging import configure_logging
+from app.core.metrics import forget_worker
 from app.server import SPREADS_CONNECTIONS, SWITCH_INTERVAL_S, bind_beside, make_server
 from app.services.operator_service import OperatorService
 
@@ -241,6 +242,8 @@ class WorkerSupervisor:
     def _forget(self, worker: Worker) -> None:
         worker.process.join()
         worker.beats.close()
+        if worker.process.pid is not None:
+            forget_worker(worker.process.pid)
 
 
 def _serve(

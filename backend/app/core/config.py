@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
 REPOSITORY_DIR: Final = BACKEND_DIR.parent
+_MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class StreamSettings(BaseModel):
@@ -165,5 +166,10 @@ def get_multiprocess_dir() -> Path | None:
     The variable is prometheus_client's own, because that library reads it when it is imported: it has to be set before
     a worker starts.
     """
-    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    directory = os.environ.get(_MULTIPROCESS_DIR)
     return Path(directory) if directory else None
+
+
+def set_multiprocess_dir(directory: Path) -> None:
+    """Let processes that start from here on count together in a folder."""
+    os.environ[_MULTIPROCESS_DIR] = str(directory)

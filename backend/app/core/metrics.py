@@ -5,9 +5,11 @@ Labels are few and fixed: never a session or a person, and signs only as far as 
 """
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 from prometheus_client import (
@@ -20,8 +22,9 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from app.core.config import get_multiprocess_dir, set_multiprocess_dir
 from app.core.version import VERSION
 from app.ml.metrics import CONFIDENCE_BUCKETS, MAX_SIGNS, NAMESPACE, STAGE_BUCKETS_S, PrometheusInferenceMetrics
 
@@ -48,6 +51,19 @@ class SessionOutcome(StrEnum):
     BUSY = "busy"
     """Refused: full, or shutting down."""
     NO_MODEL = "no_model"
+
+
+@contextmanager
+def shared_by_workers() -> Generator[None]:
+    """Let the worker processes that start inside the block count together; what they counted goes when it ends."""
+    with TemporaryDirectory(prefix="signflow-metrics-") as folder:
+        set_multiprocess_dir(Path(folder))
+        yield
+
+
+def forget_worker(pid: int) -> None:
+    """A worker has ended, as its supervisor says: what it counted stays, what it held (sessions, a model) is gone."""
+    mark_process_dead(pid, path=str(get_multiprocess_dir()))
 
 
 class ServerMetrics:

@@ -1,6 +1,7 @@
 """Several worker processes as an operator runs them: one port, one token, replaced when they die or hang."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -25,6 +26,18 @@ def answering(server: LiveServer, *, num_asked: int = 40) -> set[int]:
     return {httpx.get(f"{server.url}/health", verify=False).json()["worker"] for _ in range(num_asked)}
 
 
+def num_processes_counted(server: LiveServer) -> int:
+    """Workers whose memory `/metrics` tells."""
+    return httpx.get(f"{server.url}/metrics", verify=False).text.count("\nprocess_resident_memory_bytes{worker=")
+
+
+def not_found_errors(server: LiveServer) -> float:
+    """How often an HTTP client was told that something does not exist."""
+    page = httpx.get(f"{server.url}/metrics", verify=False).text
+    found = re.search(r'^signflow_errors_total\{channel="http",code="not_found"\} (\S+)$', page, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
 def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 120.0) -> None:
     """Wait until something holds."""
     deadline_s = time.monotonic() + timeout_s
@@ -45,11 +58,16 @@ def test_two_workers_share_port_and_token_and_are_replaced_when_they_die(server:
         wait_until(lambda: answering(server) == {0, 1})
         first = workers_of(server)
         headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+        wait_until(lambda: num_processes_counted(server) == 2)
+        counted = not_found_errors(server)
+        answers = [httpx.get(f"{server.url}/api/v1/nothing", verify=False) for _ in range(20)]
         statuses = [httpx.get(f"{server.url}/api/v1/status", headers=headers, verify=False) for _ in range(20)]
         victim = min(first)
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: len(workers_of(server)) == 2 and victim not in workers_of(server))
         wait_until(lambda: answering(server) == {0, 1})
+        wait_until(lambda: num_processes_counted(server) == 2)
+        counted_after = not_found_errors(server)
         second = workers_of(server)
         os.kill(server.process.pid, signal.SIGHUP)
         wait_until(lambda: not workers_of(server) & second and len(workers_of(server)) == 2)
@@ -62,6 +80,8 @@ def test_two_workers_share_port_and_token_and_are_replaced_when_they_die(server:
     assert {status.status_code for status in statuses} == {200}
     assert len(first & second) == 1
     assert exit_status == 0
+    assert {answer.status_code for answer in answers} == {404}
+    assert (counted, counted_after) == (0, 20), "any worker answers for all, and for those that died"
     assert "worker" in server.log_file.read_text()
 
 
