@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -25,8 +25,8 @@ from app.ml.artifacts import (
 )
 from app.ml.errors import ArtifactError, InvalidLandmarksError, MissingExtraError, ModelNotFoundError
 from app.ml.inference.backends import Backend, BackendOutput, OnnxBackend
-from app.ml.inference.decision import decide, pad_batch, sigmoid, to_prediction
-from app.ml.landmarks.features import FeatureSequence, extract_features, get_feature_spec
+from app.ml.inference.decision import decide, sigmoid, to_prediction
+from app.ml.landmarks.features import FeatureBatch, extract_batch, get_feature_spec
 from app.ml.landmarks.normalise import check_window
 from app.ml.metrics import NULL_METRICS, Fallback, InferenceMetrics, Stage
 from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
@@ -170,17 +170,16 @@ class SignFlowInferencePipeline:
             InvalidLandmarksError: the window has no frame, its arrays do not fit together, or it is too long.
             RuntimeError: the pipeline is closed.
         """
-        predictions = await self.infer_many((window,))
-        return predictions[0]
+        (outcome,) = await asyncio.wrap_future(self.submit((window,)))
+        return _require_answer(outcome)
 
-    async def infer_many(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
-        """Recognise several windows, of any lengths, in the pipeline's own thread.
+    def submit(self, windows: Sequence[LandmarkWindow]) -> Future[list[Prediction | InvalidLandmarksError]]:
+        """Recognise several windows of any lengths, in the pipeline's own thread; see `try_batch`.
 
         Raises:
-            InvalidLandmarksError: a window cannot be used; none is answered then.
             RuntimeError: the pipeline is closed.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self.infer_batch, windows)
+        return self._executor.submit(self.try_batch, windows)
 
     def infer_batch(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
         """Recognise several windows, of any lengths, in the calling thread.
@@ -188,24 +187,31 @@ class SignFlowInferencePipeline:
         Raises:
             InvalidLandmarksError: a window cannot be used; none is answered then.
         """
-        answers: list[Prediction] = []
-        sequences = self.prepare(windows)
-        for start in range(0, len(sequences), MAX_BATCH):
-            chunk = sequences[start : start + MAX_BATCH]
-            output = self.run(*pad_batch([sequence.values for sequence in chunk]))
-            answers += self.conclude(windows[start : start + MAX_BATCH], chunk, output)
-        return answers
+        return [_require_answer(outcome) for outcome in self.try_batch(windows)]
 
-    def prepare(self, windows: Sequence[LandmarkWindow]) -> list[FeatureSequence]:
-        """What the model reads of each window: the first step of `infer_batch`.
+    def try_batch(self, windows: Sequence[LandmarkWindow]) -> list[Prediction | InvalidLandmarksError]:
+        """Recognise several windows, of any lengths, in the calling thread; one that cannot be used spoils no other.
 
-        Raises:
-            InvalidLandmarksError: a window cannot be used.
+        Returns:
+            An answer for each window, in order, or what is wrong with it.
         """
+        outcomes: list[Prediction | InvalidLandmarksError | None] = [self._find_fault(window) for window in windows]
+        usable = [number for number, fault in enumerate(outcomes) if fault is None]
+        for start in range(0, len(usable), MAX_BATCH):
+            numbers = usable[start : start + MAX_BATCH]
+            chosen = [windows[number] for number in numbers]
+            features = self.prepare(chosen)
+            output = self.run(features.values, features.mask)
+            for number, answer in zip(numbers, self.conclude(chosen, features, output), strict=True):
+                outcomes[number] = answer
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def prepare(self, windows: Sequence[LandmarkWindow]) -> FeatureBatch:
+        """What the model reads of checked windows: the first step of `infer_batch`."""
         begin_s = time.perf_counter()
-        sequences = [self._features(window) for window in windows]
+        features = extract_batch(windows, self._spec)
         self._metrics.stage_done(Stage.FEATURES, time.perf_counter() - begin_s)
-        return sequences
+        return features
 
     def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
         """Run the bare model: the second step; see `Backend.run`."""
@@ -214,6 +220,18 @@ class SignFlowInferencePipeline:
         self._metrics.stage_done(Stage.MODEL, time.perf_counter() - begin_s)
         self._metrics.batch_run(len(features))
         return output
+
+    def conclude(
+        self, windows: Sequence[LandmarkWindow], features: FeatureBatch, output: BackendOutput
+    ) -> list[Prediction]:
+        """What the model's output for a batch means: the last step."""
+        decisions = decide(output.logits, self.manifest)
+        curves = sigmoid(output.signing)
+        answers: list[Prediction] = []
+        for row, (window, times_ms) in enumerate(zip(windows, features.times_ms, strict=True)):
+            signing = np.interp(window.times_ms, times_ms, curves[row, : len(times_ms)]).astype(np.float32)
+            answers.append(to_prediction(decisions, row, self.manifest, signing=signing))
+        return answers
 
     def logits_batch(self, windows: Sequence[LandmarkWindow]) -> FloatArray:
         """Raw logits over the model's whole vocabulary, background included, for evaluation and calibration.
@@ -224,10 +242,12 @@ class SignFlowInferencePipeline:
         Raises:
             InvalidLandmarksError: a window cannot be used.
         """
+        for window in windows:
+            self.check(window)
         rows = [np.zeros((0, len(self.manifest.labels)), np.float32)]
         for start in range(0, len(windows), MAX_BATCH):
-            chunk = [self._features(window).values for window in windows[start : start + MAX_BATCH]]
-            rows.append(self._backend.run(*pad_batch(chunk)).logits)
+            features = self.prepare(windows[start : start + MAX_BATCH])
+            rows.append(self.run(features.values, features.mask).logits)
         return np.concatenate(rows)
 
     def close(self) -> None:
@@ -250,21 +270,18 @@ class SignFlowInferencePipeline:
             msg = f"a point lies {furthest:.3g} frame sizes away (limit {MAX_COORDINATE:g}); a missing point is NaN"
             raise InvalidLandmarksError(msg)
 
-    def _features(self, window: LandmarkWindow) -> FeatureSequence:
-        self.check(window)
-        return extract_features(window, self._spec)
+    def _find_fault(self, window: LandmarkWindow) -> InvalidLandmarksError | None:
+        try:
+            self.check(window)
+        except InvalidLandmarksError as error:
+            return error
+        return None
 
-    def conclude(
-        self, windows: Sequence[LandmarkWindow], sequences: Sequence[FeatureSequence], output: BackendOutput
-    ) -> list[Prediction]:
-        """What the model's output for a padded batch means: the last step."""
-        decisions = decide(output.logits, self.manifest)
-        answers: list[Prediction] = []
-        for row, (window, sequence) in enumerate(zip(windows, sequences, strict=True)):
-            curve = sigmoid(output.signing[row, : len(sequence.times_ms)])
-            signing = np.interp(window.times_ms, sequence.times_ms, curve).astype(np.float32)
-            answers.append(to_prediction(decisions, row, self.manifest, signing=signing))
-        return answers
+
+def _require_answer(outcome: Prediction | InvalidLandmarksError) -> Prediction:
+    if isinstance(outcome, InvalidLandmarksError):
+        raise outcome
+    return outcome
 
 
 def _open_backend(path: Path, *, num_threads: int, device: str) -> Backend:

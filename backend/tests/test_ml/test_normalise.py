@@ -191,6 +191,6 @@ def test_the_median_is_that_of_the_values_that_are_there(values: FloatArray, see
     values = values.copy()
     values[np.random.default_rng(seed).random(values.shape) < 0.4] = np.nan
 
-    for found, column in zip(median_over_time(values), values.T, strict=True):
+    for found, column in zip(median_over_time(values.T), values.T, strict=True):
         seen = column[~np.isnan(column)]
         np.testing.assert_allclose(found, np.median(seen) if seen.size else np.nan, rtol=1e-5, atol=1e-5)

@@ -5,7 +5,6 @@ Serving and evaluation both decide here, so that a measured threshold means the 
 Shapes: N windows, C labels (background included), S signs (background left out).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,20 +101,3 @@ def softmax(logits: FloatArray) -> FloatArray:
 def sigmoid(logits: FloatArray) -> FloatArray:
     """Logistic function, without overflow at large negative values."""
     return (0.5 * (np.tanh(0.5 * logits) + 1.0)).astype(np.float32)
-
-
-def pad_batch(sequences: Sequence[FloatArray]) -> tuple[FloatArray, BoolArray]:
-    """Pad sequences with zeros to the longest one.
-
-    Args:
-        sequences: float32 `[T, F]` each, T may differ.
-
-    Returns:
-        float32 `[B, T, F]` and bool `[B, T]`, true = real.
-    """
-    lengths = np.array([len(sequence) for sequence in sequences])
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    batch = np.zeros((*mask.shape, sequences[0].shape[1]), np.float32)
-    for row, sequence in enumerate(sequences):
-        batch[row, : len(sequence)] = sequence
-    return batch, mask

@@ -1,19 +1,19 @@
 """Turns landmarks into what models read. Two specifications; an artifact names the one it was trained with.
 
 `base469`   225 normalised coordinates + 225 velocities per second + 19 geometry values (5 distances between matching
-points of the
-            two hands, 2 elbow angles, 2 wrist angles, 5 hand-shape values for each hand).
+            points of the two hands, 2 elbow angles, 2 wrist angles, 5 hand-shape values for each hand).
 `hands256`  what transfers between people: each hand relative to its own wrist and palm size, finger bends, tip
-distances, palm
-            direction, its place relative to chest and face, velocities; the arms; the relation of the hands. Ours.
+            distances, palm direction, its place relative to chest and face, velocities; the arms; the relation of the
+            hands. Ours.
 
 Both are pure functions of the landmarks in view: a missing part gives zeros and, in `hands256`, a presence value of
 zero.
 
-Shapes: `...` any leading axes, G grid steps, F features.
+Shapes: `...` any leading axes, B windows, G grid steps, F features. Inside, time is the last axis: points are rows
+`[P, 3, ..., G]` (see `normalise`), features `[F, ..., G]`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,29 +27,40 @@ from app.ml.landmarks.layout import (
     LEFT_SHOULDER,
     LEFT_WRIST,
     NOSE,
+    NUM_HAND,
+    NUM_POSE,
     RIGHT_ELBOW,
-    RIGHT_HAND,
     RIGHT_SHOULDER,
     RIGHT_WRIST,
-    flatten,
 )
-from app.ml.landmarks.normalise import check_window, median_over_time, normalise, resample, to_isotropic
-from app.ml.types import FloatArray, LandmarkWindow, TimesArray
+from app.ml.landmarks.memory import MEMORY
+from app.ml.landmarks.normalise import check_window, median_over_time, normalise_rows, resample_rows
+from app.ml.types import BoolArray, FloatArray, LandmarkWindow, TimesArray
 
 STEP_MS: Final = 50.0
 """Grid of the features: 20 steps a second carry the signs of the recordings, which were filmed at 10 to 20 frames a
 second."""
+_LIMIT: Final = 20.0
+"""Coordinates far outside the picture are detector accidents; unclipped, one of them outweighs the whole window."""
+_STEPS_AT_ONCE: Final = 1024
+"""Grid steps that are worked on together: their points and features stay in a processor's own cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
-    """A named feature set: `num_features` F values every `step_ms` milliseconds."""
+    """A named feature set: `num_features` F values every `step_ms` milliseconds.
+
+    Attributes:
+        num_pose: how many points of the pose it reads, from the first.
+        compute: takes normalised rows `[num_pose + 42, 3, ..., G]` and the step in seconds, and fills features
+            `[F, ..., G]`; NaN where something is missing.
+    """
 
     name: str
     num_features: int
     step_ms: float
-    compute: Callable[[FloatArray, float], FloatArray]
-    """Normalised points `[..., G, 75, 3]` and the step in seconds to features `[..., G, F]`."""
+    num_pose: int
+    compute: Callable[[FloatArray, float, FloatArray], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +69,21 @@ class FeatureSequence:
 
     values: FloatArray
     times_ms: TimesArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureBatch:
+    """Features of several windows, ready for a model.
+
+    Attributes:
+        values: float32 `[B, G, F]`, zeros where `mask` is false.
+        mask: bool `[B, G]`, true = a step of the window, false = padding.
+        times_ms: each window's own steps, float64.
+    """
+
+    values: FloatArray
+    mask: BoolArray
+    times_ms: list[TimesArray]
 
 
 def get_feature_spec(name: str) -> FeatureSpec:
@@ -80,160 +106,186 @@ def extract_features(window: LandmarkWindow, spec: FeatureSpec) -> FeatureSequen
         InvalidLandmarksError: the window cannot be used; see `check_window`.
     """
     check_window(window)
-    points, times_ms = resample(window.landmarks, window.times_ms, step_ms=spec.step_ms)
-    values = features_of(to_isotropic(points, width=window.width, height=window.height), spec)
-    return FeatureSequence(values=values, times_ms=times_ms)
+    batch = extract_batch((window,), spec)
+    return FeatureSequence(values=batch.values[0], times_ms=batch.times_ms[0])
+
+
+def extract_batch(windows: Sequence[LandmarkWindow], spec: FeatureSpec) -> FeatureBatch:
+    """Resample, normalise and describe several checked windows, of any lengths, padded to the longest."""
+    rows, times_ms = resample_rows(windows, step_ms=spec.step_ms, num_pose=spec.num_pose)
+    rows[:, ::2] *= np.array([window.width / window.height for window in windows], np.float32)[:, None]
+    mask = np.arange(rows.shape[-1]) < np.array([len(steps) for steps in times_ms])[:, None]
+    return FeatureBatch(values=_describe(rows, spec), mask=mask, times_ms=times_ms)
 
 
 def features_of(points: FloatArray, spec: FeatureSpec) -> FloatArray:
     """Normalise and describe isotropic points on the spec's grid: `[..., G, 75, 3]` to `[..., G, F]`, never NaN."""
-    values = spec.compute(normalise(points), spec.step_ms / 1000)
-    # Coordinates far outside the picture are detector accidents; unclipped, one of them outweighs the whole window.
-    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.clip(values, -20.0, 20.0, out=values)
+    *lead, num_steps, _, _ = points.shape
+    windows = points.reshape(-1, num_steps, *points.shape[-2:])
+    values = np.empty((len(windows), num_steps, spec.num_features), np.float32)
+    at_once = max(1, _STEPS_AT_ONCE // num_steps)
+    for start in range(0, len(windows), at_once):
+        chosen = windows[start : start + at_once]
+        rows = MEMORY.take("rows", spec.num_pose + 2 * NUM_HAND, 3, len(chosen), num_steps)
+        rows[: spec.num_pose] = chosen[:, :, : spec.num_pose].transpose(2, 3, 0, 1)
+        rows[spec.num_pose :] = chosen[:, :, LEFT_HAND.start :].transpose(2, 3, 0, 1)
+        values[start : start + at_once] = _describe(rows, spec)
+    return values.reshape(*lead, num_steps, spec.num_features)
+
+
+def _describe(rows: FloatArray, spec: FeatureSpec) -> FloatArray:
+    """Isotropic rows `[P, 3, B, G]`, which are used up, to features `[B, G, F]`."""
+    normalise_rows(rows)
+    features = MEMORY.take("features", spec.num_features, *rows.shape[2:])
+    spec.compute(rows, spec.step_ms / 1000, features)
+    missing = ~np.isfinite(features)
+    np.clip(features, -_LIMIT, _LIMIT, out=features)
+    features[missing] = 0.0
+    return np.moveaxis(features, 0, -1).copy()
 
 
 def _velocity(points: FloatArray, step_s: float) -> FloatArray:
-    """Central differences per second over axis -3 (time); one-sided at the ends and beside a gap, NaN where nothing
-    is known."""
-    change = points[..., 1:, :, :] - points[..., :-1, :, :]
-    backward, forward = np.full_like(points, np.nan), np.full_like(points, np.nan)
-    backward[..., 1:, :, :] = change
-    forward[..., :-1, :, :] = change
-    both = (backward + forward) / 2
-    one_sided = np.fmax(backward, forward)  # the one that is not NaN, where one is
-    return np.where(np.isnan(both), one_sided, both) / np.float32(step_s)
+    """Central differences per second over the last axis (time); one-sided at the ends and beside a gap, NaN where
+    nothing is known."""
+    velocity = np.full_like(points, np.nan)
+    if points.shape[-1] > 1:
+        change = points[..., 1:] - points[..., :-1]
+        velocity[..., 0], velocity[..., -1] = change[..., 0], change[..., -1]
+        backward, forward = change[..., :-1], change[..., 1:]
+        both = (backward + forward) / 2
+        # The one that is not NaN, where one is.
+        velocity[..., 1:-1] = np.where(np.isnan(both), np.fmax(backward, forward), both)
+    return velocity / np.float32(step_s)
+
+
+def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Over the axis of coordinates, `[P..., 3 or 2, B, G]` to `[P..., B, G]`."""
+    return (a * b).sum(-3)
 
 
 def _norm(vectors: FloatArray) -> FloatArray:
-    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return np.sqrt(_dot(vectors, vectors))
 
 
 def _cosine(a: FloatArray, b: FloatArray) -> FloatArray:
-    return np.einsum("...i,...i->...", a, b) / (_norm(a) * _norm(b) + np.float32(1e-6))
+    return _dot(a, b) / (_norm(a) * _norm(b) + np.float32(1e-6))
 
 
 def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Cross product over the last axis; `np.cross` spends most of its time on axes of other lengths."""
-    return a[..., (1, 2, 0)] * b[..., (2, 0, 1)] - a[..., (2, 0, 1)] * b[..., (1, 2, 0)]
+    return a[:, (1, 2, 0)] * b[:, (2, 0, 1)] - a[:, (2, 0, 1)] * b[:, (1, 2, 0)]
 
 
-def _palm_size(hand: FloatArray) -> FloatArray:
-    """Median over time of the mean wrist-to-knuckle distance: `[..., G, 21, 3]` to `[..., 1, 1, 1]`."""
-    reach = _norm(hand[..., (5, 9, 13, 17), :] - hand[..., :1, :]).mean(-1)
-    return np.maximum(median_over_time(reach[..., None]), np.float32(0.05))[..., None, None]
+def _hands(rows: FloatArray) -> FloatArray:
+    """Both hands `[2, 21, 3, B, G]`, left first; a view."""
+    return rows[-2 * NUM_HAND :].reshape(2, NUM_HAND, *rows.shape[1:])
 
 
-# fmt: off
-_BEND_JOINTS: Final = np.array([
-    (0, 1, 2), (1, 2, 3), (2, 3, 4), (0, 5, 6), (5, 6, 7), (6, 7, 8), (0, 9, 10), (9, 10, 11), (10, 11, 12),
-    (0, 13, 14), (13, 14, 15), (14, 15, 16), (0, 17, 18), (17, 18, 19), (18, 19, 20),
-])
-_TIP_PAIRS: Final = np.array([(4, 8), (4, 12), (4, 16), (4, 20), (8, 12), (12, 16), (16, 20), (4, 5), (4, 17)])
-# fmt: on
+def _palm_size(relative: FloatArray) -> FloatArray:
+    """Median over time of the mean wrist-to-knuckle distance: points relative to the wrist `[2, 20, 3, B, G]` to
+    `[2, B, 1]`."""
+    reach = _norm(relative[:, 4::4]).mean(1)
+    return np.maximum(median_over_time(reach), np.float32(0.05))[..., None]
 
 
-def _hand_block(hand: FloatArray, nose: FloatArray, step_s: float) -> FloatArray:
-    """Hands, `[..., G, 21, 3]` in shoulder widths, and nose `[..., G, 1, 2]` to `[..., G, 115]`."""
-    wrist = hand[..., :1, :]
-    relative = (hand[..., 1:, :] - wrist) / _palm_size(hand)
-    whole = np.concatenate([np.zeros_like(relative[..., :1, :]), relative], -2)
-    at = whole[..., _BEND_JOINTS, :]
-    bends = _cosine(at[..., 0, :] - at[..., 1, :], at[..., 2, :] - at[..., 1, :])
-    tips = _norm(whole[..., _TIP_PAIRS[:, 0], :] - whole[..., _TIP_PAIRS[:, 1], :])
-    along, across = whole[..., 9, :], whole[..., 17, :] - whole[..., 5, :]
-    normal = _cross(along, across)
-    normal = normal / (_norm(normal)[..., None] + np.float32(1e-6))
-    along = along / (_norm(along)[..., None] + np.float32(1e-6))
-    place = hand[..., (0, 9), :2]
-    to_face = hand[..., (0, 8, 12), :2] - nose
-    motion = _velocity(hand[..., (0, 9), :2], step_s)
-    finger_motion = _velocity(relative[..., tuple(tip - 1 for tip in FINGERTIPS), :2], step_s)
-    present = (~np.isnan(hand[..., 0, :1])).astype(np.float32)
-    blocks = (
-        relative,
-        bends,
-        tips,
-        normal,
-        along,
-        place,
-        to_face,
-        motion * np.float32(0.3),
-        finger_motion * np.float32(0.3),
-        present,
-    )
-    return np.concatenate([block.reshape(*hand.shape[:-2], -1) for block in blocks], -1)
-
-
-def _elbow_and_wrist_angles(points: FloatArray) -> FloatArray:
-    """Cosines of left elbow, right elbow, left wrist, right wrist, in the picture plane: `[..., G, 4]`."""
-    xy = points[..., :2]
-    values = [
-        _cosine(xy[..., shoulder, :] - xy[..., elbow, :], xy[..., wrist, :] - xy[..., elbow, :])
-        for shoulder, elbow, wrist in (
-            (LEFT_SHOULDER, LEFT_ELBOW, LEFT_WRIST),
-            (RIGHT_SHOULDER, RIGHT_ELBOW, RIGHT_WRIST),
-        )
-    ] + [
-        _cosine(xy[..., elbow, :] - xy[..., hand.start, :], xy[..., hand.start + 9, :] - xy[..., hand.start, :])
-        for elbow, hand in ((LEFT_ELBOW, LEFT_HAND), (RIGHT_ELBOW, RIGHT_HAND))
-    ]
-    return np.stack(values, -1)
-
-
+_FACED: Final = (0, 8, 12)
+"""Points of a hand whose place relative to the nose counts: wrist, tips of index and middle finger."""
 _MATCHING: Final = (0, 4, 8, 12, 20)
-_ARM: Final = (LEFT_ELBOW, RIGHT_ELBOW, LEFT_WRIST, RIGHT_WRIST)
+"""Points of the two hands whose distance from each other counts: wrists and the tips of four fingers."""
+_SLOWED: Final = np.float32(0.3)
+"""Brings velocities to the size of the other values."""
 
 
-def _hands256(points: FloatArray, step_s: float) -> FloatArray:
-    left, right = points[..., LEFT_HAND, :], points[..., RIGHT_HAND, :]
-    nose = points[..., NOSE : NOSE + 1, :2]
-    hands = _hand_block(np.stack([left, right], -4), nose[..., None, :, :, :], step_s)
-    arms = points[..., _ARM, :2]
-    arm_motion = _velocity(points[..., (LEFT_WRIST, RIGHT_WRIST), :2], step_s) * np.float32(0.3)
-    between = _norm(left[..., _MATCHING, :2] - right[..., _MATCHING, :2])
-    offset = (left[..., 0, :2] - right[..., 0, :2])[..., None, :]
-    lead = points.shape[:-2]
-    return np.concatenate(
-        [
-            hands[..., 0, :, :],
-            hands[..., 1, :, :],
-            arms.reshape(*lead, -1),
-            arm_motion.reshape(*lead, -1),
-            _elbow_and_wrist_angles(points),
-            nose.reshape(*lead, -1),
-            between,
-            offset.reshape(*lead, -1),
-            (~np.isnan(points[..., NOSE, :1])).astype(np.float32),
-        ],
-        -1,
-    )
+def _describe_hands(hands: FloatArray, nose: FloatArray, features: FloatArray) -> FloatArray:
+    """Fill in 100 of the 115 values of each hand.
+
+    Args:
+        hands: `[2, 21, 3, B, G]` in shoulder widths.
+        nose: `[2, B, G]`.
+        features: `[2, 115, B, G]`; motion, the values from 100 to 113, is left to the caller.
+
+    Returns:
+        What the motion is taken of: wrist and middle knuckle, and the five tips, x and y of each: `[2, 14, B, G]`.
+    """
+    over_time = hands.shape[-2:]
+    relative = features[:, :60].reshape(2, 20, 3, *over_time)
+    np.subtract(hands[:, 1:], hands[:, :1], out=relative)
+    relative /= _palm_size(relative)[:, None, None]
+
+    fingers = relative.reshape(2, 5, 4, 3, *over_time)
+    bones = fingers.copy()  # from each joint to the next one, beginning at the wrist
+    bones[:, :, 1:] -= fingers[:, :, :-1]
+    lengths = _norm(bones)
+    bends = _dot(bones[:, :, :-1], bones[:, :, 1:])
+    np.negative(bends, out=bends)
+    bends /= lengths[:, :, :-1] * lengths[:, :, 1:] + np.float32(1e-6)
+    features[:, 60:75] = bends.reshape(2, 15, *over_time)
+
+    tips, knuckles = fingers[:, :, 3], fingers[:, :, 0]
+    apart = np.empty((2, 9, 3, *over_time), np.float32)
+    np.subtract(tips[:, :1], tips[:, 1:], out=apart[:, :4])  # the thumb from each other finger
+    np.subtract(tips[:, 1:-1], tips[:, 2:], out=apart[:, 4:7])  # neighbours
+    np.subtract(tips[:, :1], knuckles[:, 1::3], out=apart[:, 7:])  # the thumb from both ends of the palm
+    features[:, 75:84] = _norm(apart)
+
+    directions = features[:, 84:90].reshape(2, 2, 3, *over_time)  # the palm's normal, and along the hand
+    directions[:, 1] = relative[:, 8]
+    directions[:, 0] = _cross(relative[:, 8], relative[:, 16] - relative[:, 4])
+    directions /= _norm(directions)[:, :, None] + np.float32(1e-6)
+
+    moved = np.empty((2, 14, *over_time), np.float32)
+    moved[:, :4] = hands[:, :10:9, :2].reshape(2, 4, *over_time)
+    moved[:, 4:] = tips[:, :, :2].reshape(2, 10, *over_time)
+    features[:, 90:94] = moved[:, :4]
+    features[:, 94:100] = (hands[:, _FACED, :2] - nose).reshape(2, 6, *over_time)
+    features[:, 114] = ~np.isnan(hands[:, 0, 0])
+    return moved
 
 
-def _hand_shape(hand: FloatArray) -> FloatArray:
-    """Five values: each fingertip's distance from the wrist in palm sizes."""
-    return _norm(hand[..., FINGERTIPS, :] - hand[..., :1, :]) / _palm_size(hand)[..., 0]
+def _elbow_and_wrist_angles(rows: FloatArray) -> FloatArray:
+    """Cosines of left elbow, right elbow, left wrist, right wrist, in the picture plane: `[4, B, G]`."""
+    hands = _hands(rows)[:, :, :2]
+    elbows = rows[LEFT_ELBOW : RIGHT_ELBOW + 1, :2]
+    upper = rows[LEFT_SHOULDER : RIGHT_SHOULDER + 1, :2] - elbows
+    lower = rows[LEFT_WRIST : RIGHT_WRIST + 1, :2] - elbows
+    palm, forearm = hands[:, 9] - hands[:, 0], elbows - hands[:, 0]
+    return _cosine(np.concatenate([upper, forearm]), np.concatenate([lower, palm]))
 
 
-def _base469(points: FloatArray, step_s: float) -> FloatArray:
-    left, right = points[..., LEFT_HAND, :], points[..., RIGHT_HAND, :]
-    return np.concatenate(
-        [
-            flatten(points),
-            flatten(_velocity(points, step_s)),
-            _norm(left[..., _MATCHING, :] - right[..., _MATCHING, :]),
-            _elbow_and_wrist_angles(points),
-            _hand_shape(left),
-            _hand_shape(right),
-        ],
-        -1,
-    )
+def _hands256(rows: FloatArray, step_s: float, features: FloatArray) -> None:
+    over_time = rows.shape[2:]
+    hands, nose = _hands(rows), rows[NOSE, :2]
+    block = features[:230].reshape(2, 115, *over_time)
+    wrists = rows[LEFT_WRIST : RIGHT_WRIST + 1, :2].reshape(4, *over_time)
+    moved = _describe_hands(hands, nose, block).reshape(28, *over_time)
+    motion = _velocity(np.concatenate([moved, wrists]), step_s)
+    motion *= _SLOWED
+    block[:, 100:114] = motion[:28].reshape(2, 14, *over_time)
+    features[230:238] = rows[LEFT_ELBOW : RIGHT_WRIST + 1, :2].reshape(8, *over_time)
+    features[238:242] = motion[28:]
+    features[242:246] = _elbow_and_wrist_angles(rows)
+    features[246:248] = nose
+    between = hands[0, _MATCHING, :2] - hands[1, _MATCHING, :2]
+    features[248:253] = _norm(between)
+    features[253:255] = between[0]
+    features[255] = ~np.isnan(nose[0])
+
+
+def _base469(rows: FloatArray, step_s: float, features: FloatArray) -> None:
+    over_time = rows.shape[2:]
+    hands = _hands(rows)
+    relative = hands[:, 1:] - hands[:, :1]
+    shape = _norm(hands[:, FINGERTIPS] - hands[:, :1]) / _palm_size(relative)[:, None]
+    features[:225] = rows.reshape(225, *over_time)
+    features[225:450] = _velocity(features[:225], step_s)
+    features[450:455] = _norm(hands[0, _MATCHING] - hands[1, _MATCHING])
+    features[455:459] = _elbow_and_wrist_angles(rows)
+    features[459:469] = shape.reshape(10, *over_time)
 
 
 _SPECS: Final = {
     spec.name: spec
     for spec in (
-        FeatureSpec(name="base469", num_features=469, step_ms=STEP_MS, compute=_base469),
-        FeatureSpec(name="hands256", num_features=256, step_ms=STEP_MS, compute=_hands256),
+        FeatureSpec(name="base469", num_features=469, step_ms=STEP_MS, num_pose=NUM_POSE, compute=_base469),
+        FeatureSpec(name="hands256", num_features=256, step_ms=STEP_MS, num_pose=RIGHT_WRIST + 1, compute=_hands256),
     )
 }
