@@ -11,7 +11,8 @@ from app.ml.dataset import BACKGROUND, LandmarkDataset, people_per_label
 from app.ml.export import export_to_onnx
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.model_configs import get_model_config
-from app.ml.trainer import SignTrainer, TrainerConfig
+from app.ml.trainer import SignTrainer
+from app.ml.training.config import TrainerConfig
 from tests.parametric_signer import IDLE, LABELS, make_clips
 
 NUM_PEOPLE = 8

@@ -7,7 +7,7 @@ from typing import Final
 
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.model_configs import ModelConfig, get_model_config
-from app.ml.trainer import TrainerConfig
+from app.ml.training.config import TrainerConfig
 from app.ml.training.sampling import SamplingConfig
 
 
@@ -77,3 +77,8 @@ def get_recipe(name: str) -> Recipe:
         msg = f"unknown recipe {name!r}; known: {', '.join(_RECIPES)}"
         raise ValueError(msg)
     return _RECIPES[name]
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names that `get_recipe` takes."""
+    return tuple(_RECIPES)

@@ -32,7 +32,8 @@ from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, RIGHT_HAND
 from app.ml.model import SignEncoder
 from app.ml.recipes import Recipe
-from app.ml.trainer import ProgressListener, SignTrainer, TrainerConfig, predict_logits
+from app.ml.trainer import ProgressListener, SignTrainer, predict_logits
+from app.ml.training.config import TrainerConfig
 from app.ml.tta import NUM_VIEWS, make_views, mean_logits
 from app.ml.types import BoolArray, FloatArray
 

@@ -13,8 +13,9 @@ from app.ml.errors import ArtifactError, DatasetError
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.model import build_model
 from app.ml.model_configs import Architecture, get_model_config
-from app.ml.trainer import Progress, SignTrainer, TrainerConfig, TrainingResult, parameter_groups, predict_logits
+from app.ml.trainer import Progress, SignTrainer, TrainingResult, parameter_groups, predict_logits
 from app.ml.training.averaging import WeightAverage
+from app.ml.training.config import TrainerConfig
 from app.ml.training.mixup import mix
 from app.ml.training.sampling import SamplingConfig
 from app.ml.training.schedules import warmup_cosine

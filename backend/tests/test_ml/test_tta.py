@@ -12,7 +12,7 @@ from app.ml.inference.decision import decide, softmax
 from app.ml.inference.torch_backend import load_model
 from app.ml.landmarks.layout import mirror
 from app.ml.pipeline import SignFlowInferencePipeline
-from app.ml.trainer import TrainerConfig
+from app.ml.training.config import TrainerConfig
 from app.ml.tta import NUM_VIEWS, TtaPredictor, make_views, mean_logits
 from app.ml.types import FloatArray, LandmarkWindow, Prediction
 from app.ml.unseen import predict_clips

@@ -11,7 +11,7 @@ from app.ml.evaluation import accepted_fraction
 from app.ml.inference.decision import softmax
 from app.ml.model_configs import get_model_config
 from app.ml.recipes import Recipe, get_recipe
-from app.ml.trainer import TrainerConfig
+from app.ml.training.config import TrainerConfig
 from app.ml.types import FloatArray
 from app.ml.unseen import FoldOutcome, calibrate, describe_model, hold_out, train_fold
 from tests.parametric_signer import make_clips, make_person, perform_sign
