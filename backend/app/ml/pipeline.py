@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -170,16 +170,16 @@ class SignFlowInferencePipeline:
             InvalidLandmarksError: the window has no frame, its arrays do not fit together, or it is too long.
             RuntimeError: the pipeline is closed.
         """
-        (outcome,) = await asyncio.wrap_future(self.submit((window,)))
-        return _require_answer(outcome)
+        return (await self.infer_many((window,)))[0]
 
-    def submit(self, windows: Sequence[LandmarkWindow]) -> Future[list[Prediction | InvalidLandmarksError]]:
-        """Recognise several windows of any lengths, in the pipeline's own thread; see `try_batch`.
+    async def infer_many(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
+        """Recognise several windows, of any lengths, in the pipeline's own thread.
 
         Raises:
+            InvalidLandmarksError: a window cannot be used; none is answered then.
             RuntimeError: the pipeline is closed.
         """
-        return self._executor.submit(self.try_batch, windows)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self.infer_batch, windows)
 
     def infer_batch(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
         """Recognise several windows, of any lengths, in the calling thread.
@@ -187,24 +187,14 @@ class SignFlowInferencePipeline:
         Raises:
             InvalidLandmarksError: a window cannot be used; none is answered then.
         """
-        return [_require_answer(outcome) for outcome in self.try_batch(windows)]
-
-    def try_batch(self, windows: Sequence[LandmarkWindow]) -> list[Prediction | InvalidLandmarksError]:
-        """Recognise several windows, of any lengths, in the calling thread; one that cannot be used spoils no other.
-
-        Returns:
-            An answer for each window, in order, or what is wrong with it.
-        """
-        outcomes: list[Prediction | InvalidLandmarksError | None] = [self._find_fault(window) for window in windows]
-        usable = [number for number, fault in enumerate(outcomes) if fault is None]
-        for start in range(0, len(usable), MAX_BATCH):
-            numbers = usable[start : start + MAX_BATCH]
-            chosen = [windows[number] for number in numbers]
+        for window in windows:
+            self.check(window)
+        answers: list[Prediction] = []
+        for start in range(0, len(windows), MAX_BATCH):
+            chosen = windows[start : start + MAX_BATCH]
             features = self.prepare(chosen)
-            output = self.run(features.values, features.mask)
-            for number, answer in zip(numbers, self.conclude(chosen, features, output), strict=True):
-                outcomes[number] = answer
-        return [outcome for outcome in outcomes if outcome is not None]
+            answers += self.conclude(chosen, features, self.run(features.values, features.mask))
+        return answers
 
     def prepare(self, windows: Sequence[LandmarkWindow]) -> FeatureBatch:
         """What the model reads of checked windows: the first step of `infer_batch`."""
@@ -269,19 +259,6 @@ class SignFlowInferencePipeline:
             furthest = np.nanmax(np.abs(window.landmarks))
             msg = f"a point lies {furthest:.3g} frame sizes away (limit {MAX_COORDINATE:g}); a missing point is NaN"
             raise InvalidLandmarksError(msg)
-
-    def _find_fault(self, window: LandmarkWindow) -> InvalidLandmarksError | None:
-        try:
-            self.check(window)
-        except InvalidLandmarksError as error:
-            return error
-        return None
-
-
-def _require_answer(outcome: Prediction | InvalidLandmarksError) -> Prediction:
-    if isinstance(outcome, InvalidLandmarksError):
-        raise outcome
-    return outcome
 
 
 def _open_backend(path: Path, *, num_threads: int, device: str) -> Backend:

@@ -230,18 +230,6 @@ def test_windows_that_cannot_be_used_are_refused(pipeline: SignFlowInferencePipe
         pipeline.infer_batch(windows)
 
 
-def test_a_window_that_cannot_be_used_spoils_no_other(pipeline: SignFlowInferencePipeline) -> None:
-    good = [make_window(label, seed=seed) for seed, label in enumerate(("sun", "rain"))]
-    broken = list(make_broken_windows().values())
-
-    outcomes = pipeline.try_batch([good[0], *broken, good[1]])
-
-    assert all(isinstance(outcome, InvalidLandmarksError) for outcome in outcomes[1:-1])
-    for window, outcome in zip(good, (outcomes[0], outcomes[-1]), strict=True):
-        assert isinstance(outcome, Prediction)
-        assert_same(pipeline.infer_batch([window])[0], outcome)
-
-
 def test_far_points_empty_pictures_and_single_frames_give_finite_answers(pipeline: SignFlowInferencePipeline) -> None:
     window = make_window()
     far = replace(window, landmarks=window.landmarks * np.float32(100))
