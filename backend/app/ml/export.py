@@ -22,14 +22,17 @@ from rich.markup import escape
 
 from app.ml.artifacts import check_feature_spec, write_onnx_artifact
 from app.ml.errors import ExportError, MlError
-from app.ml.inference.backends import INPUT_NAMES, OUTPUT_NAMES, Backend, OnnxBackend
+from app.ml.inference.backends import OUTPUT_NAMES, Backend, OnnxBackend
 from app.ml.inference.torch_backend import TorchBackend, load_model
+from app.ml.landmarks.features import FeatureSpec, get_feature_spec
 
 OPSET: Final = 17
 MAX_DIFFERENCE: Final = 1e-4
 """Largest difference in any output that f32 rounding may explain; measured: below 1e-6 for tiny, 1e-5 for large."""
 MAX_DIFFERENCE_INT8: Final = 0.5
 """Int8 changes the numbers; this tells rounding from nonsense; `evaluate_models` says what it does to the answers."""
+_MISSING: Final = 0.2
+"""Share of the joints that are missing in the landmarks that the check runs on."""
 _CHECKED_SHAPES: Final = ((1, 1), (1, 23), (3, 40), (8, 97))
 """Batch size and length; none is the one that was traced."""
 
@@ -57,7 +60,7 @@ def export_to_onnx(model_path: Path, output: Path, *, int8: bool = False) -> Exp
     """
     network, manifest = load_model(model_path)
     check_feature_spec(manifest)
-    graph = _trace(network, num_features=manifest.num_features)
+    graph = _trace(network, get_feature_spec(manifest.feature_spec))
     if int8:
         graph = _quantise(graph)
     opset = _require_opset(graph)
@@ -84,9 +87,12 @@ def measure_difference(first: Backend, second: Backend) -> float:
     nothing and is left out.
     """
     generator = np.random.default_rng(0)
+    spec = get_feature_spec(first.manifest.feature_spec)
     worst = 0.0
     for batch, length in _CHECKED_SHAPES:
-        features = generator.standard_normal((batch, length, first.manifest.num_features)).astype(np.float32)
+        features = generator.standard_normal((batch, length, *spec.shape)).astype(np.float32)
+        if spec.is_landmarks:
+            features[generator.random(features.shape[:3]) < _MISSING] = np.nan
         lengths = np.maximum(length - np.arange(batch) * length // (batch + 1), 1)
         mask = np.arange(length) < lengths[:, None]
         features[~mask] = 1e3
@@ -100,8 +106,8 @@ def measure_difference(first: Backend, second: Backend) -> float:
     return worst
 
 
-def _trace(network: torch.nn.Module, *, num_features: int) -> bytes:
-    features = torch.zeros(2, 31, num_features)
+def _trace(network: torch.nn.Module, spec: FeatureSpec) -> bytes:
+    features = torch.zeros(2, 31, *spec.shape)
     mask = torch.ones(2, 31, dtype=torch.bool)
     mask[1, 20:] = False
     batch_and_time = {0: "batch", 1: "time"}
@@ -114,11 +120,11 @@ def _trace(network: torch.nn.Module, *, num_features: int) -> bytes:
             network,
             (features, mask),
             target,
-            input_names=list(INPUT_NAMES),
+            input_names=[spec.input_name, "mask"],
             output_names=list(OUTPUT_NAMES),
             opset_version=OPSET,
             dynamic_axes={
-                "features": batch_and_time,
+                spec.input_name: batch_and_time,
                 "mask": batch_and_time,
                 "logits": {0: "batch"},
                 "embedding": {0: "batch"},

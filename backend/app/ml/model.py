@@ -1,8 +1,8 @@
-"""Networks that read landmark features of any length and answer per window and per frame.
+"""Networks that read landmarks, or features of them, of any length and answer per window and per frame.
 
 Padding never changes an answer: every block hides padded frames from attention, convolution and pooling.
 
-Shapes: B batch, T frames (padded), F features, W width, D embedding, C signs.
+Shapes: B batch, T frames (padded), F features, L tokens, W width, D embedding, C signs.
 """
 
 import math
@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from app.ml.landmarks.layout import NUM_VALUES
 from app.ml.model_configs import Architecture, ModelConfig
+from app.ml.spatial_encoder import SPATIAL_FEATURES, SpatialLandmarkEncoder
+from app.ml.temporal_pooling import TemporalConvPooling
 
 _HIDDEN = -1e4  # finite, so that a row with no real frame gives numbers rather than NaN
 
@@ -103,6 +106,15 @@ class AttentionPooling(nn.Module):
         return torch.cat([(x * weights).sum(1), mean], dim=-1)
 
 
+class Encoded(NamedTuple):
+    """What the blocks make of a window: `frames` `[B, T, W]`; `tokens` `[B, L, W]` that the classifier reads (the
+    frames, unless they were pooled) and `real` `[B, L, 1]`, 1 where a token is real."""
+
+    frames: Tensor
+    tokens: Tensor
+    real: Tensor
+
+
 class SignEncoder(nn.Module):
     """The recogniser: stem, time blocks, attention blocks; one head for the window, one for each frame."""
 
@@ -111,8 +123,14 @@ class SignEncoder(nn.Module):
         self.config = config
         self.num_features = num_features
         self.num_labels = num_labels
-        self.stem = nn.Sequential(nn.Linear(num_features, config.width), nn.LayerNorm(config.width))
+        self.stem = nn.Sequential(
+            nn.Linear(SPATIAL_FEATURES if config.reads_landmarks else num_features, config.width),
+            nn.LayerNorm(config.width),
+        )
         self.conv_blocks = nn.ModuleList([ConvBlock(config) for _ in range(config.num_conv_blocks)])
+        self.temporal_pooling = (
+            TemporalConvPooling(config.width, num_tokens=config.num_tokens) if config.num_tokens else None
+        )
         self.attention_blocks = nn.ModuleList([AttentionBlock(config) for _ in range(config.num_layers)])
         self.norm = nn.LayerNorm(config.width)
         self.pooling = AttentionPooling(config.width)
@@ -126,21 +144,55 @@ class SignEncoder(nn.Module):
 
         Args:
             features: float32 `[B, T, F]`; values at padding are ignored.
-            mask: bool `[B, T]`, True at real frames.
+            mask: bool `[B, T]`, True at real frames, which come first.
         """
+        encoded = self.encode(features, mask)
+        embedding = self.embed(self.pooling(encoded.tokens, encoded.real))
+        logits = self.classifier(self.head_dropout(functional.silu(embedding)))
+        return ModelOutput(logits, functional.normalize(embedding, dim=-1), self.signing(encoded.frames).squeeze(-1))
+
+    def encode(self, features: Tensor, mask: Tensor) -> Encoded:
+        """Everything before the heads; arguments as `forward` has them."""
         real = mask.unsqueeze(-1).to(features.dtype)
         x = self.stem(features * real)
         if self.config.architecture is Architecture.TRANSFORMER:
             x = x + _sinusoidal_positions(x)
         for block in self.conv_blocks:
             x = block(x, real)
+        if self.temporal_pooling is None:
+            frames = self.norm(self._attend(x, real))
+            return Encoded(frames, frames, real)
+        lengths = mask.sum(1).clamp(min=1)
+        tokens = self.temporal_pooling(x, lengths)
+        all_real = torch.ones_like(tokens[..., :1])
+        tokens = self._attend(tokens + _sinusoidal_positions(tokens), all_real)
+        frames = x + self.temporal_pooling.to_frames(tokens, lengths, num_frames=x.shape[1])
+        return Encoded(self.norm(frames), self.norm(tokens), all_real)
+
+    def _attend(self, x: Tensor, real: Tensor) -> Tensor:
         bias = ((1 - real) * _HIDDEN).transpose(1, 2).unsqueeze(1)
         for block in self.attention_blocks:
             x = block(x, bias)
-        x = self.norm(x)
-        embedding = self.embed(self.pooling(x, real))
-        logits = self.classifier(self.head_dropout(functional.silu(embedding)))
-        return ModelOutput(logits, functional.normalize(embedding, dim=-1), self.signing(x).squeeze(-1))
+        return x
+
+
+class SpatialTemporalTransformer(SignEncoder):
+    """A recogniser that reads landmarks: the skeleton's graph in each frame, then as any `SignEncoder` over time."""
+
+    def __init__(self, config: ModelConfig, *, num_labels: int) -> None:
+        super().__init__(config, num_features=NUM_VALUES, num_labels=num_labels)
+        self.spatial = SpatialLandmarkEncoder(
+            joint_channels=config.joint_channels, joint_outputs=config.joint_outputs, num_features=SPATIAL_FEATURES
+        )
+
+    def encode(self, features: Tensor, mask: Tensor) -> Encoded:
+        """As `SignEncoder.encode`, of landmarks.
+
+        Args:
+            features: normalised landmarks, float32 `[B, T, 75, 3]`; a joint with NaN is missing.
+            mask: bool `[B, T]`, True at real frames, which come first.
+        """
+        return super().encode(self.spatial(features, mask), mask)
 
 
 def _sinusoidal_positions(x: Tensor) -> Tensor:
@@ -152,8 +204,17 @@ def _sinusoidal_positions(x: Tensor) -> Tensor:
 
 
 def build_model(config: ModelConfig, *, num_features: int, num_labels: int) -> SignEncoder:
-    """Build the network of a configuration, freshly initialised."""
-    return SignEncoder(config, num_features=num_features, num_labels=num_labels)
+    """Build the network of a configuration, freshly initialised.
+
+    Raises:
+        ValueError: the configuration reads landmarks, and `num_features` is not their 225 values.
+    """
+    if not config.reads_landmarks:
+        return SignEncoder(config, num_features=num_features, num_labels=num_labels)
+    if num_features != NUM_VALUES:
+        msg = f"model config {config.name!r} reads {NUM_VALUES} values a frame (75 points), not {num_features} features"
+        raise ValueError(msg)
+    return SpatialTemporalTransformer(config, num_labels=num_labels)
 
 
 def count_parameters(model: nn.Module) -> int:

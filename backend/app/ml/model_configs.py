@@ -4,12 +4,16 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final
 
+from app.ml.errors import ManifestMismatchError
+from app.ml.landmarks.features import FeatureSpec
+
 
 class Architecture(StrEnum):
     """Which network `app.ml.model.build_model` builds."""
 
     TRANSFORMER = "transformer"
     CONV_ATTENTION = "conv_attention"
+    SPATIAL = "spatial"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,18 +22,21 @@ class ModelConfig:
 
     Attributes:
         name: what manifests and command lines call it.
-        architecture: `transformer` (attention over all frames, sinusoidal positions) or `conv_attention` (depthwise
-            convolutions in
-            time, then attention; ours, after the winners of a public 250-sign competition).
+        architecture: `transformer` (attention over all frames, sinusoidal positions), `conv_attention` (depthwise
+            convolutions in time, then attention; ours, after the winners of a public 250-sign competition) or
+            `spatial` (reads landmarks through a graph of the skeleton, then as `conv_attention`).
         width: channels of each frame's vector.
         num_layers: attention blocks.
         num_heads: heads of each attention block; divides `width`.
         feedforward: hidden width of each attention block's feed-forward part.
-        num_conv_blocks: depthwise-convolution blocks before attention (`conv_attention` only).
+        num_conv_blocks: depthwise-convolution blocks before attention (not in `transformer`).
         kernel_size: frames each convolution sees; odd.
         embedding: D, width of the embedding that the classifier reads.
         drop_path: probability that a sequence skips a block while training.
         head_dropout: probability before the classifier.
+        num_tokens: tokens that `TemporalConvPooling` makes of the frames before attention; 0 is attention over frames.
+        joint_channels: channels of each joint in the graph (`spatial` only).
+        joint_outputs: values of each joint that reach the frame's vector (`spatial` only).
     """
 
     name: str
@@ -43,6 +50,14 @@ class ModelConfig:
     embedding: int = 128
     drop_path: float = 0.1
     head_dropout: float = 0.3
+    num_tokens: int = 0
+    joint_channels: int = 0
+    joint_outputs: int = 0
+
+    @property
+    def reads_landmarks(self) -> bool:
+        """Whether the network takes landmarks `[B, T, 75, 3]` rather than features `[B, T, F]`."""
+        return self.architecture is Architecture.SPATIAL
 
     def to_dict(self) -> dict[str, str | int | float | bool]:
         """Plain values for a manifest."""
@@ -92,6 +107,14 @@ _CONFIGS: Final = {
             feedforward=192,
             num_conv_blocks=3,
         ),
+        ModelConfig(
+            name="spatial", architecture=Architecture.SPATIAL, width=96, num_layers=1, num_heads=4, feedforward=192,
+            num_conv_blocks=2, joint_channels=16, joint_outputs=8,
+        ),
+        ModelConfig(
+            name="spatial_tcn", architecture=Architecture.SPATIAL, width=96, num_layers=1, num_heads=4,
+            feedforward=192, num_tokens=64, joint_channels=16, joint_outputs=8,
+        ),
     )
 }  # fmt: skip
 
@@ -111,3 +134,17 @@ def get_model_config(name: str) -> ModelConfig:
 def model_config_names() -> tuple[str, ...]:
     """Names that `get_model_config` takes."""
     return tuple(_CONFIGS)
+
+
+def check_inputs(config: ModelConfig, spec: FeatureSpec) -> None:
+    """Refuse a network and a feature specification that do not fit.
+
+    Raises:
+        ManifestMismatchError: one is made for landmarks and the other for features.
+    """
+    if config.reads_landmarks != spec.is_landmarks:
+        reads, gives = ("landmarks" if one else "features" for one in (config.reads_landmarks, spec.is_landmarks))
+        msg = (
+            f"model config {config.name!r} reads {reads}, feature spec {spec.name!r} gives {gives}: change one of them"
+        )
+        raise ManifestMismatchError(msg)

@@ -21,7 +21,7 @@ from app.ml.dataset import BACKGROUND, LandmarkDataset
 from app.ml.errors import DatasetError
 from app.ml.landmarks.features import features_of, get_feature_spec
 from app.ml.model import ModelOutput, SignEncoder, build_model
-from app.ml.model_configs import ModelConfig
+from app.ml.model_configs import ModelConfig, check_inputs
 from app.ml.training.averaging import WeightAverage
 from app.ml.training.checkpoints import load_checkpoint, save_checkpoint
 from app.ml.training.config import TrainerConfig
@@ -62,9 +62,15 @@ class SignTrainer:
     """Fits one model configuration to one data set."""
 
     def __init__(self, model_config: ModelConfig, config: TrainerConfig) -> None:
+        """Take the settings.
+
+        Raises:
+            ManifestMismatchError: the network does not read what the feature spec gives.
+        """
         self._model_config = model_config
         self._config = config
         self._spec = get_feature_spec(config.feature_spec)
+        check_inputs(model_config, self._spec)
 
     def fit(
         self,
@@ -282,7 +288,7 @@ def predict_logits(
     for start in range(0, len(windows), batch_size):
         chosen = order[start : start + batch_size]
         longest = max(len(windows[number]) for number in chosen)
-        features = np.zeros((len(chosen), longest, spec.num_features), np.float32)
+        features = np.zeros((len(chosen), longest, *spec.shape), np.float32)
         mask = np.zeros((len(chosen), longest), np.bool_)
         for row, number in enumerate(chosen):
             features[row, : len(windows[number])] = features_of(windows[number], spec)

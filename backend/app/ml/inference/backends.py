@@ -4,6 +4,7 @@ Shapes: B batch, T grid steps (padded), F features, C labels, D embedding.
 """
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,11 +15,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # pyright
 
 from app.ml.artifacts import ModelManifest, read_onnx_artifact
 from app.ml.errors import ArtifactError, ManifestMismatchError
+from app.ml.landmarks.features import get_feature_spec
 from app.ml.types import BoolArray, FloatArray
 
 logger = logging.getLogger(__name__)
 
-INPUT_NAMES: Final = ("features", "mask")
 OUTPUT_NAMES: Final = ("logits", "embedding", "signing")
 _LOAD_ERRORS: Final[tuple[type[Exception], ...]] = (
     ort_errors.Fail,
@@ -53,7 +54,8 @@ class Backend(Protocol):
         """Run the model.
 
         Args:
-            features: float32 `[B, T, F]`; steps where `mask` is false are padding and never change the answer.
+            features: float32 `[B, T, F]`, or landmarks `[B, T, 75, 3]` where the manifest's feature spec says so; steps
+                where `mask` is false are padding and never change the answer.
             mask: bool `[B, T]`, true = real; at least one true in each row.
         """
         ...
@@ -67,10 +69,11 @@ class OnnxBackend:
 
         Raises:
             ArtifactError: the file is missing, unreadable, not ours, or ONNX Runtime cannot run it.
-            ManifestMismatchError: its hash, labels or inputs are not what its manifest says.
+            ManifestMismatchError: its hash, labels, feature spec or inputs are not what its manifest says.
         """
         artifact = read_onnx_artifact(path)
         self._manifest = artifact.manifest
+        self._spec = get_feature_spec(artifact.manifest.feature_spec)
         self._name = "onnx-int8" if artifact.precision == "int8" else "onnx"
         options = ort.SessionOptions()
         options.intra_op_num_threads = num_threads
@@ -97,22 +100,23 @@ class OnnxBackend:
 
     def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
         """See `Backend.run`."""
-        logits, embedding, signing = self._session.run(OUTPUT_NAMES, {"features": features, "mask": mask})
+        logits, embedding, signing = self._session.run(OUTPUT_NAMES, {self._spec.input_name: features, "mask": mask})
         return BackendOutput(logits=np.asarray(logits), embedding=np.asarray(embedding), signing=np.asarray(signing))
 
     def _check_interface(self, path: Path) -> None:
         inputs = {one.name: one for one in self._session.get_inputs()}
         outputs = {one.name: one for one in self._session.get_outputs()}
-        if set(inputs) != set(INPUT_NAMES) or set(outputs) != set(OUTPUT_NAMES):
+        expected = (self._spec.input_name, "mask")
+        if set(inputs) != set(expected) or set(outputs) != set(OUTPUT_NAMES):
             msg = (
-                f"{path}: takes {', '.join(inputs)} and gives {', '.join(outputs)}; expected {', '.join(INPUT_NAMES)} "
+                f"{path}: takes {', '.join(inputs)} and gives {', '.join(outputs)}; expected {', '.join(expected)} "
                 f"and {', '.join(OUTPUT_NAMES)}"
             )
             raise ManifestMismatchError(msg)
         check_widths(
             path,
             self._manifest,
-            num_features=inputs["features"].shape[-1],
+            num_features=math.prod(inputs[self._spec.input_name].shape[2:]),
             num_logits=outputs["logits"].shape[-1],
         )
 

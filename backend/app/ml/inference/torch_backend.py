@@ -7,8 +7,9 @@ import torch
 from app.ml.artifacts import ModelManifest, load_torch_artifact
 from app.ml.errors import ManifestMismatchError
 from app.ml.inference.backends import BackendOutput
+from app.ml.landmarks.features import get_feature_spec
 from app.ml.model import SignEncoder, build_model
-from app.ml.model_configs import ModelConfig
+from app.ml.model_configs import ModelConfig, check_inputs
 from app.ml.types import BoolArray, FloatArray
 
 
@@ -57,6 +58,7 @@ def load_model(path: Path) -> tuple[SignEncoder, ModelManifest]:
     weights, manifest = load_torch_artifact(path)
     try:
         config = ModelConfig.from_dict(manifest.config)
+        check_inputs(config, get_feature_spec(manifest.feature_spec))
         model = build_model(config, num_features=manifest.num_features, num_labels=len(manifest.labels))
         model.load_state_dict(weights)
     except (ValueError, RuntimeError) as error:

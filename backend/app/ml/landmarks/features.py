@@ -1,13 +1,14 @@
-"""Turns landmarks into what models read. Two specifications; an artifact names the one it was trained with.
+"""Turns landmarks into what models read. Three specifications; an artifact names the one it was trained with.
 
 `base469`   225 normalised coordinates + 225 velocities per second + 19 geometry values (5 distances between matching
             points of the two hands, 2 elbow angles, 2 wrist angles, 5 hand-shape values for each hand).
 `hands256`  what transfers between people: each hand relative to its own wrist and palm size, finger bends, tip
             distances, palm direction, its place relative to chest and face, velocities; the arms; the relation of the
             hands. Ours.
+`landmarks75`  the normalised points themselves, `[..., G, 75, 3]`, for networks that know the skeleton.
 
-Both are pure functions of the landmarks in view: a missing part gives zeros and, in `hands256`, a presence value of
-zero.
+All are pure functions of the landmarks in view: a missing part gives zeros and, in `hands256`, a presence value of
+zero; in `landmarks75` it stays NaN.
 
 Shapes: `...` any leading axes, B windows, G grid steps, F features. Inside, time is the last axis: points are rows
 `[P, 3, ..., G]` (see `normalise`), features `[F, ..., G]`.
@@ -28,7 +29,9 @@ from app.ml.landmarks.layout import (
     LEFT_WRIST,
     NOSE,
     NUM_HAND,
+    NUM_POINTS,
     NUM_POSE,
+    NUM_VALUES,
     RIGHT_ELBOW,
     RIGHT_SHOULDER,
     RIGHT_WRIST,
@@ -54,6 +57,7 @@ class FeatureSpec:
         num_pose: how many points of the pose it reads, from the first.
         compute: takes normalised rows `[num_pose + 42, 3, ..., G]` and the step in seconds, and fills features
             `[F, ..., G]`; NaN where something is missing.
+        is_landmarks: the values are points, NaN where missing, which models take as `[75, 3]`.
     """
 
     name: str
@@ -61,11 +65,22 @@ class FeatureSpec:
     step_ms: float
     num_pose: int
     compute: Callable[[FloatArray, float, FloatArray], None]
+    is_landmarks: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one grid step: `(F,)`, or `(75, 3)` for landmarks."""
+        return (NUM_POINTS, 3) if self.is_landmarks else (self.num_features,)
+
+    @property
+    def input_name(self) -> str:
+        """What a model's graph calls this input."""
+        return "landmarks" if self.is_landmarks else "features"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSequence:
-    """Features of one window: `values` float32 `[G, F]`, `times_ms` float64 `[G]`."""
+    """Features of one window: `values` float32 `[G, F]` (or `[G, 75, 3]`, see `FeatureSpec.shape`), `times_ms` float64 `[G]`."""
 
     values: FloatArray
     times_ms: TimesArray
@@ -76,7 +91,7 @@ class FeatureBatch:
     """Features of several windows, ready for a model.
 
     Attributes:
-        values: float32 `[B, G, F]`, zeros where `mask` is false.
+        values: float32 `[B, G, F]`, zeros where `mask` is false; landmarks `[B, G, 75, 3]`, NaN there.
         mask: bool `[B, G]`, true = a step of the window, false = padding.
         times_ms: each window's own steps, float64.
     """
@@ -119,10 +134,11 @@ def extract_batch(windows: Sequence[LandmarkWindow], spec: FeatureSpec) -> Featu
 
 
 def features_of(points: FloatArray, spec: FeatureSpec) -> FloatArray:
-    """Normalise and describe isotropic points on the spec's grid: `[..., G, 75, 3]` to `[..., G, F]`, never NaN."""
+    """Normalise and describe isotropic points on the spec's grid: `[..., G, 75, 3]` to `[..., G, F]`, never NaN; to
+    `[..., G, 75, 3]`, NaN where missing, for landmarks."""
     *lead, num_steps, _, _ = points.shape
     windows = points.reshape(-1, num_steps, *points.shape[-2:])
-    values = np.empty((len(windows), num_steps, spec.num_features), np.float32)
+    values = np.empty((len(windows), num_steps, *spec.shape), np.float32)
     at_once = max(1, _STEPS_AT_ONCE // num_steps)
     for start in range(0, len(windows), at_once):
         chosen = windows[start : start + at_once]
@@ -130,18 +146,18 @@ def features_of(points: FloatArray, spec: FeatureSpec) -> FloatArray:
         rows[: spec.num_pose] = chosen[:, :, : spec.num_pose].transpose(2, 3, 0, 1)
         rows[spec.num_pose :] = chosen[:, :, LEFT_HAND.start :].transpose(2, 3, 0, 1)
         values[start : start + at_once] = _describe(rows, spec)
-    return values.reshape(*lead, num_steps, spec.num_features)
+    return values.reshape(*lead, num_steps, *spec.shape)
 
 
 def _describe(rows: FloatArray, spec: FeatureSpec) -> FloatArray:
-    """Isotropic rows `[P, 3, B, G]`, which are used up, to features `[B, G, F]`."""
+    """Isotropic rows `[P, 3, B, G]`, which are used up, to features `[B, G, F]` or landmarks `[B, G, 75, 3]`."""
     normalise_rows(rows)
     features = MEMORY.take("features", spec.num_features, *rows.shape[2:])
     spec.compute(rows, spec.step_ms / 1000, features)
     missing = ~np.isfinite(features)
     np.clip(features, -_LIMIT, _LIMIT, out=features)
-    features[missing] = 0.0
-    return np.moveaxis(features, 0, -1).copy()
+    features[missing] = np.nan if spec.is_landmarks else 0.0
+    return np.moveaxis(features, 0, -1).reshape(*rows.shape[2:], *spec.shape)
 
 
 def _velocity(points: FloatArray, step_s: float) -> FloatArray:
@@ -282,10 +298,22 @@ def _base469(rows: FloatArray, step_s: float, features: FloatArray) -> None:
     features[459:469] = shape.reshape(10, *over_time)
 
 
+def _landmarks75(rows: FloatArray, _: float, features: FloatArray) -> None:
+    features[:] = rows.reshape(NUM_VALUES, *rows.shape[2:])
+
+
 _SPECS: Final = {
     spec.name: spec
     for spec in (
         FeatureSpec(name="base469", num_features=469, step_ms=STEP_MS, num_pose=NUM_POSE, compute=_base469),
         FeatureSpec(name="hands256", num_features=256, step_ms=STEP_MS, num_pose=RIGHT_WRIST + 1, compute=_hands256),
+        FeatureSpec(
+            name="landmarks75",
+            num_features=NUM_VALUES,
+            step_ms=STEP_MS,
+            num_pose=NUM_POSE,
+            compute=_landmarks75,
+            is_landmarks=True,
+        ),
     )
 }

@@ -51,7 +51,8 @@ class SamplingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """features `[B, T, F]`, mask `[B, T]`, targets int64 `[B]` (`IGNORE` where none), signing `[B, T]` in {0, 1}."""
+    """features `[B, T, F]` or, if the spec says so, landmarks `[B, T, 75, 3]`; mask `[B, T]`; targets int64 `[B]`
+    (`IGNORE` where none); signing `[B, T]` in {0, 1}."""
 
     features: FloatArray
     mask: BoolArray
