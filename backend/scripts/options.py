@@ -4,6 +4,7 @@ import math
 
 import typer
 
+from app.ml.model_configs import get_model_config
 from app.ml.recipes import get_recipe
 
 
@@ -15,6 +16,20 @@ def check_recipe(name: str) -> str:
     """
     try:
         get_recipe(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return name
+
+
+def check_model(name: str | None) -> str | None:
+    """Callback of `--model`.
+
+    Raises:
+        typer.BadParameter: no network configuration has that name; says which there are.
+    """
+    try:
+        if name is not None:
+            get_model_config(name)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     return name

@@ -24,13 +24,13 @@ from app.ml.artifacts import Calibration
 from app.ml.clips import load_dataset
 from app.ml.dataset import find_copies
 from app.ml.errors import DatasetError
-from app.ml.recipes import get_recipe
+from app.ml.recipes import get_recipe, recipe_for_model
 from app.ml.tracking import NullTracker, make_tracker
 from app.ml.trainer import Progress as TrainingProgress
 from app.ml.training_run import TrainingPlan, run_training
 from scripts.console import STDERR, fail, user_errors
 from scripts.corpus import load_corpus
-from scripts.options import check_recipe
+from scripts.options import check_model, check_recipe
 
 MODEL_DIR: Final = Path("data/models")
 """Where runs are recorded unless a server is named; the tools are run from `backend`."""
@@ -45,6 +45,10 @@ def main(
     recipe: Annotated[
         str, typer.Option(callback=check_recipe, help="Which recipe; see app/ml/recipes.py.")
     ] = "starter",
+    model: Annotated[
+        str | None,
+        typer.Option(callback=check_model, help="The starter recipe with this network, see app/ml/model_configs.py."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Batches, instead of the recipe's.")] = None,
     seed: Annotated[int, typer.Option(help="Same machine, same seed, same weights.")] = 0,
     unseen: Annotated[Path | None, typer.Option(help="Report of evaluate_unseen, for calibration.")] = None,
@@ -57,11 +61,13 @@ def main(
     """Train a model, export it and check the export."""
     if (corpus is None) == (not data):
         raise fail("give either --corpus FOLDER or --data FILE")
+    if model is not None and recipe != "starter":
+        raise fail(f"give either --recipe {recipe} or --model {model}: a recipe names its network")
     if output.suffix != ".pt":
         raise fail(f"--output {output} must end in .pt; the ONNX files are written beside it")
     with user_errors():
         output.parent.mkdir(parents=True, exist_ok=True)  # now, rather than fail when the training is done
-        chosen = get_recipe(recipe)
+        chosen = recipe_for_model(model) if model else get_recipe(recipe)
         if steps is not None:
             chosen = replace(chosen, trainer=replace(chosen.trainer, steps=steps))
         clips, background = load_corpus(corpus, language) if corpus else (load_dataset(data or []), [])
@@ -73,7 +79,7 @@ def main(
             seed=seed,
             held_out=val_signer or [],
             output=output,
-            calibration=_read_calibration(unseen, recipe) if unseen else None,
+            calibration=_read_calibration(unseen, chosen.name) if unseen else None,
             int8=int8,
             checkpoint=checkpoint,
             facts={"licence": "weights: MIT and Apache-2.0 data, see MODEL_CARD.md"} if corpus else {},

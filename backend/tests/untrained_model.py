@@ -8,6 +8,7 @@ import torch
 
 from app.ml.artifacts import Calibration, ModelManifest, SignLabel, save_torch_artifact
 from app.ml.export import export_to_onnx
+from app.ml.landmarks.features import get_feature_spec
 from app.ml.model import build_model
 from app.ml.model_configs import get_model_config
 from app.ml.types import BoolArray, FloatArray, LandmarkWindow
@@ -25,11 +26,12 @@ def make_manifest(
     calibration: Calibration | None = None,
 ) -> ModelManifest:
     """A manifest whose `weights_sha256` is still empty."""
+    spec = get_feature_spec("landmarks75" if get_model_config(config).reads_landmarks else SPEC)
     return ModelManifest(
         version=version,
         config=get_model_config(config).to_dict(),
-        feature_spec=SPEC,
-        num_features=NUM_FEATURES,
+        feature_spec=spec.name,
+        num_features=spec.num_features,
         labels=tuple(SignLabel(label=label, language="ase", num_people=3) for label in labels),
         calibration=calibration or Calibration(temperature=1.5, threshold=0.2),
         provenance={"seed": 7, "signers": ["person0", "person1"], "licence": "MIT"},
@@ -48,7 +50,9 @@ def write_untrained_model(
     manifest = manifest or make_manifest()
     torch.manual_seed(seed)
     network = build_model(
-        get_model_config(str(manifest.config["name"])), num_features=NUM_FEATURES, num_labels=len(manifest.labels)
+        get_model_config(str(manifest.config["name"])),
+        num_features=manifest.num_features,
+        num_labels=len(manifest.labels),
     )
     network.classifier.weight.data.mul_(4.0)  # fresh weights answer almost the same to everything
     stem = folder / f"model_{manifest.version}"

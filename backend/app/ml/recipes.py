@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from app.ml.landmarks.augment import AugmentConfig
-from app.ml.model_configs import ModelConfig, get_model_config
+from app.ml.model_configs import ModelConfig, get_model_config, model_config_names
 from app.ml.training.config import TrainerConfig
 from app.ml.training.sampling import SamplingConfig
 
@@ -45,6 +45,19 @@ def _without_what_is_off(value: object) -> object:
     return {key: _without_what_is_off(item) for key, item in value.items() if item not in (None, 0, "", (), {})}
 
 
+def with_network(recipe: Recipe, name: str) -> Recipe:
+    """The same data and training settings for another network, named after it; it gets landmarks if it reads them.
+
+    Raises:
+        ValueError: no network configuration has that name.
+    """
+    config = get_model_config(name)
+    spec = "landmarks75" if config.reads_landmarks else TrainerConfig().feature_spec
+    return replace(recipe, name=name, model=config, trainer=replace(recipe.trainer, feature_spec=spec))
+
+
+# What ships: also streams, wandering hands, unknown movement, more variation of the hands, a prior on people.
+_STARTER: Final = Recipe(name="starter", model=get_model_config("starter"), trainer=TrainerConfig(people_prior=0.5))
 _RECIPES: Final = {
     recipe.name: recipe
     for recipe in (
@@ -61,8 +74,9 @@ _RECIPES: Final = {
                 augmentation=AugmentConfig(hand_shift=0.0, hand_scale=0.0, hand_turn_deg=0.0, slow_camera=0.0),
             ),
         ),
-        # What ships: also streams, wandering hands, unknown movement, more variation of the hands, a prior on people.
-        Recipe(name="starter", model=get_model_config("starter"), trainer=TrainerConfig(people_prior=0.5)),
+        _STARTER,
+        # The starter's settings for other networks, so that only the network differs.
+        *(with_network(_STARTER, name) for name in ("baseline", "large", "spatial", "spatial_tcn")),
     )
 }
 
@@ -82,3 +96,12 @@ def get_recipe(name: str) -> Recipe:
 def recipe_names() -> tuple[str, ...]:
     """Names that `get_recipe` takes."""
     return tuple(_RECIPES)
+
+
+def recipe_for_model(name: str) -> Recipe:
+    """The recipe of that name, or else the starter's settings for the network of that name.
+
+    Raises:
+        ValueError: no network configuration has that name.
+    """
+    return _RECIPES[name] if name in _RECIPES and name in model_config_names() else with_network(_STARTER, name)

@@ -41,6 +41,11 @@ class SpatialLandmarkEncoder(nn.Module):
     Missing joints and padding change nothing, whatever numbers stand there.
     """
 
+    _adjacency: Tensor
+    _anchor: Tensor
+    _parent: Tensor
+    _scale: Tensor
+
     def __init__(self, *, joint_channels: int, joint_outputs: int, num_features: int = SPATIAL_FEATURES) -> None:
         """Build the encoder.
 
@@ -50,10 +55,9 @@ class SpatialLandmarkEncoder(nn.Module):
             num_features: width of the frame's vector.
         """
         super().__init__()
-        anchor, parent = _anchors(), _parents(GRAPH_EDGES)
         self.register_buffer("_adjacency", _adjacency(GRAPH_EDGES), persistent=False)
-        self.register_buffer("_anchor", anchor, persistent=False)
-        self.register_buffer("_parent", parent, persistent=False)
+        self.register_buffer("_anchor", _anchors(), persistent=False)
+        self.register_buffer("_parent", _parents(GRAPH_EDGES), persistent=False)
         self.register_buffer("_scale", _scales(), persistent=False)
         self.joint = nn.Parameter(torch.randn(NUM_POINTS, 1, joint_channels) * 0.1)
         self.enter = nn.Linear(_NUM_INPUTS, joint_channels)

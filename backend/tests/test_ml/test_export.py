@@ -14,9 +14,23 @@ from app.ml.inference.backends import OnnxBackend
 from app.ml.inference.torch_backend import TorchBackend
 from tests.untrained_model import make_manifest, write_untrained_model
 
+LANDMARKS = {"landmarks": ["batch", "time", 75, 3]}
+FEATURES = {"features": ["batch", "time", 469]}
 
-@pytest.mark.parametrize(("config", "embedding"), [("tiny", 32), ("baseline", 128), ("student", 128)])
-def test_every_config_exports_at_opset_17_with_dynamic_axes(tmp_path: Path, config: str, embedding: int) -> None:
+
+@pytest.mark.parametrize(
+    ("config", "embedding", "reads"),
+    [
+        ("tiny", 32, FEATURES),
+        ("baseline", 128, FEATURES),
+        ("student", 128, FEATURES),
+        ("spatial", 128, LANDMARKS),
+        ("spatial_tcn", 128, LANDMARKS),
+    ],
+)
+def test_every_config_exports_at_opset_17_with_dynamic_axes(
+    tmp_path: Path, config: str, embedding: int, reads: dict[str, list[str | int]]
+) -> None:
     write_untrained_model(tmp_path, manifest=make_manifest(config=config), onnx=False)
 
     report = export_to_onnx(tmp_path / "model_v1.pt", tmp_path / "out" / "model.onnx")
@@ -28,7 +42,7 @@ def test_every_config_exports_at_opset_17_with_dynamic_axes(tmp_path: Path, conf
     }
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
     assert shapes == {
-        "features": ["batch", "time", 469],
+        **reads,
         "mask": ["batch", "time"],
         "logits": ["batch", 7],
         "embedding": ["batch", embedding],

@@ -349,3 +349,27 @@ def test_hands_without_a_body_are_still_described(spec: FeatureSpec) -> None:
 
     assert np.abs(values).max() > 0
     np.testing.assert_allclose(values_of(moved, spec), values, atol=2e-3)
+
+
+def test_landmarks_as_features_are_the_normalised_points_and_missing_parts_stay_missing() -> None:
+    window = make_waving()
+    window.landmarks[:, RIGHT_HAND] = np.nan
+    spec = get_feature_spec("landmarks75")
+
+    values = values_of(window, spec)
+
+    assert (spec.shape, spec.num_features, spec.input_name) == ((75, 3), 225, "landmarks")
+    assert values.shape[1:] == (75, 3)
+    assert np.isnan(values[:, RIGHT_HAND]).all()
+    assert np.isfinite(values[:, LEFT_HAND]).all()
+    np.testing.assert_allclose(values[:, LEFT_HAND].reshape(len(values), -1), values_of(window, BASE)[:, 99:162])
+
+
+def test_landmarks_far_outside_are_bounded_and_infinite_ones_missing() -> None:
+    points = extract_features(make_waving(), get_feature_spec("landmarks75")).values
+    points[0, LEFT_HAND.start], points[1, LEFT_HAND.start] = 1e6, np.inf
+
+    values = features_of(points, get_feature_spec("landmarks75"))
+
+    assert (values[0, LEFT_HAND.start] == 20).all()
+    assert np.isnan(values[1, LEFT_HAND.start]).all()

@@ -12,7 +12,13 @@ from app.ml.model_configs import Architecture, ModelConfig, get_model_config, mo
 
 TINY = get_model_config("tiny")
 TINY_TRANSFORMER = replace(TINY, architecture=Architecture.TRANSFORMER, num_conv_blocks=0, num_layers=2)
-BOTH = pytest.mark.parametrize("config", [TINY, TINY_TRANSFORMER], ids=["conv_attention", "transformer"])
+TINY_SPATIAL = replace(TINY, architecture=Architecture.SPATIAL, joint_channels=6, joint_outputs=3)
+TINY_SPATIAL_TCN = replace(TINY_SPATIAL, num_conv_blocks=0, num_tokens=16)
+EACH = pytest.mark.parametrize(
+    "config",
+    [TINY, TINY_TRANSFORMER, TINY_SPATIAL, TINY_SPATIAL_TCN],
+    ids=["conv_attention", "transformer", "spatial", "spatial_tcn"],
+)
 NUM_FEATURES, NUM_LABELS = 12, 5
 
 
@@ -27,25 +33,32 @@ def one_thread() -> Generator[None]:
 
 def make_model(config: ModelConfig, *, seed: int = 0) -> SignEncoder:
     torch.manual_seed(seed)
-    return build_model(config, num_features=NUM_FEATURES, num_labels=NUM_LABELS).eval()
+    num_features = 225 if config.reads_landmarks else NUM_FEATURES
+    return build_model(config, num_features=num_features, num_labels=NUM_LABELS).eval()
 
 
-def make_features(batch: int, frames: int, *, seed: int = 1) -> Tensor:
-    return torch.randn(batch, frames, NUM_FEATURES, generator=torch.Generator().manual_seed(seed))
+def make_features(config: ModelConfig, batch: int, frames: int, *, seed: int = 1) -> Tensor:
+    """What the network reads: features, or landmarks of which a fifth is missing."""
+    generator = torch.Generator().manual_seed(seed)
+    if not config.reads_landmarks:
+        return torch.randn(batch, frames, NUM_FEATURES, generator=generator)
+    landmarks = torch.randn(batch, frames, 75, 3, generator=generator)
+    landmarks[torch.rand(batch, frames, 75, generator=generator) < 0.2] = torch.nan
+    return landmarks
 
 
 def real(batch: int, frames: int) -> Tensor:
     return torch.ones(batch, frames, dtype=torch.bool)
 
 
-@BOTH
+@EACH
 @settings(derandomize=True, deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=st.integers(1, 40), padding=st.integers(1, 40), garbage=st.sampled_from([0.0, 1.0, -1e4]))
 @torch.inference_mode()
 def test_padding_never_changes_an_answer(config: ModelConfig, frames: int, padding: int, garbage: float) -> None:
     model = make_model(config)
-    features = make_features(2, frames)
-    padded = torch.cat([features, torch.full((2, padding, NUM_FEATURES), garbage)], dim=1)
+    features = make_features(config, 2, frames)
+    padded = torch.cat([features, torch.full((2, padding, *features.shape[2:]), garbage)], dim=1)
     mask = torch.arange(frames + padding).expand(2, -1) < frames
 
     alone, with_padding = model(features, real(2, frames)), model(padded, mask)
@@ -55,11 +68,11 @@ def test_padding_never_changes_an_answer(config: ModelConfig, frames: int, paddi
     torch.testing.assert_close(with_padding.signing[:, :frames], alone.signing, atol=1e-5, rtol=1e-4)
 
 
-@BOTH
+@EACH
 @torch.inference_mode()
 def test_a_batch_of_different_lengths_answers_as_each_sequence_alone(config: ModelConfig) -> None:
     model = make_model(config)
-    features, lengths = make_features(4, 30), [30, 17, 5, 1]
+    features, lengths = make_features(config, 4, 30), [30, 17, 5, 1]
     mask = torch.arange(30) < torch.tensor(lengths).unsqueeze(-1)
 
     together = model(features, mask)
@@ -71,10 +84,10 @@ def test_a_batch_of_different_lengths_answers_as_each_sequence_alone(config: Mod
         torch.testing.assert_close(together.signing[row, :length], alone.signing[0], atol=1e-5, rtol=1e-4)
 
 
-@BOTH
+@EACH
 @torch.inference_mode()
 def test_outputs_have_the_promised_shapes_and_the_embedding_has_length_one(config: ModelConfig) -> None:
-    output = make_model(config)(make_features(3, 20), real(3, 20))
+    output = make_model(config)(make_features(config, 3, 20), real(3, 20))
 
     assert output.logits.shape == (3, NUM_LABELS)
     assert output.signing.shape == (3, 20)
@@ -82,10 +95,10 @@ def test_outputs_have_the_promised_shapes_and_the_embedding_has_length_one(confi
     torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(3))
 
 
-@BOTH
+@EACH
 @torch.inference_mode()
 def test_the_order_of_frames_matters(config: ModelConfig) -> None:
-    model, features = make_model(config), make_features(1, 20)
+    model, features = make_model(config), make_features(config, 1, 20)
 
     forwards = model(features, real(1, 20)).logits
     backwards = model(features.flip(1), real(1, 20)).logits
@@ -93,10 +106,10 @@ def test_the_order_of_frames_matters(config: ModelConfig) -> None:
     assert not torch.allclose(forwards, backwards, atol=1e-4)
 
 
-@BOTH
+@EACH
 @torch.inference_mode()
 def test_a_row_without_a_real_frame_gives_numbers_and_disturbs_nobody(config: ModelConfig) -> None:
-    model, features = make_model(config), make_features(2, 10)
+    model, features = make_model(config), make_features(config, 2, 10)
     mask = real(2, 10)
     mask[1] = False
 
@@ -107,20 +120,20 @@ def test_a_row_without_a_real_frame_gives_numbers_and_disturbs_nobody(config: Mo
     torch.testing.assert_close(output.logits[:1], model(features[:1], real(1, 10)).logits, atol=1e-5, rtol=1e-4)
 
 
-@BOTH
+@EACH
 @torch.inference_mode()
 def test_the_input_is_not_changed(config: ModelConfig) -> None:
-    features, mask = make_features(2, 10), real(2, 10)
+    features, mask = make_features(config, 2, 10), real(2, 10)
     mask[1, 6:] = False
     features_before, mask_before = features.clone(), mask.clone()
 
     make_model(config)(features, mask)
 
-    assert torch.equal(features, features_before)
+    torch.testing.assert_close(features, features_before, equal_nan=True, atol=0, rtol=0)
     assert torch.equal(mask, mask_before)
 
 
-@BOTH
+@EACH
 def test_the_same_seed_builds_the_same_weights(config: ModelConfig) -> None:
     first, again, other = (make_model(config, seed=seed).state_dict() for seed in (0, 0, 1))
 
@@ -128,11 +141,11 @@ def test_the_same_seed_builds_the_same_weights(config: ModelConfig) -> None:
     assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
 
 
-@BOTH
+@EACH
 def test_every_parameter_learns(config: ModelConfig) -> None:
     model = make_model(config).train()
 
-    output = model(make_features(4, 12), real(4, 12))
+    output = model(make_features(config, 4, 12), real(4, 12))
     (output.logits.square().sum() + output.signing.square().sum()).backward()
 
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
@@ -195,3 +208,8 @@ def test_dropped_paths_leave_the_mean_as_it_is_and_answers_alone() -> None:
     torch.testing.assert_close(trained.unique(), torch.tensor([0.0, 4 / 3]))
     assert trained.mean().item() == pytest.approx(1.0, abs=0.03)
     assert torch.equal(drop.eval()(branch), branch)
+
+
+def test_a_network_of_landmarks_is_not_built_for_features() -> None:
+    with pytest.raises(ValueError, match=r"'spatial' reads 225 values a frame .75 points., not 256 features"):
+        build_model(get_model_config("spatial"), num_features=256, num_labels=3)

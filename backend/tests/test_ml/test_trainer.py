@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.dataset import BACKGROUND, LandmarkDataset, prepare
-from app.ml.errors import ArtifactError, DatasetError
+from app.ml.errors import ArtifactError, DatasetError, ManifestMismatchError
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.model import build_model
 from app.ml.model_configs import Architecture, get_model_config
@@ -270,7 +270,8 @@ def test_a_checkpoint_cannot_run_code(train: LandmarkDataset, tmp_path: Path) ->
 
 @pytest.mark.parametrize("architecture", list(Architecture))
 def test_norms_and_biases_do_not_decay_and_everything_is_in_one_group(architecture: Architecture) -> None:
-    model = build_model(replace(TINY, architecture=architecture), num_features=8, num_labels=3)
+    config = replace(TINY, architecture=architecture, joint_channels=4, joint_outputs=2, num_tokens=8)
+    model = build_model(config, num_features=225, num_labels=3)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
 
     decaying, steady = parameter_groups(model, 0.05)
@@ -365,6 +366,23 @@ def test_mixing_blends_each_window_with_its_neighbour_and_padding_with_nothing()
     torch.testing.assert_close(mixed[0, :, 0], torch.tensor([3.25, 6.5, 2.25]))
     torch.testing.assert_close(mixed[1, :, 0], torch.tensor([7.75, 15.5, 0.75]))
     assert real.tolist() == [[True, True, True], [True, True, True]]
+
+
+def test_mixing_landmarks_takes_what_one_of_the_two_lacks_from_the_other() -> None:
+    landmarks = torch.tensor([[1.0, torch.nan, torch.nan], [3.0, 5.0, torch.nan]]).reshape(2, 1, 1, 3)
+    mask = torch.ones(2, 1, dtype=torch.bool)
+
+    mixed, _ = mix(landmarks, mask, weight=0.75)
+
+    expected = torch.tensor([[1.5, 5.0, torch.nan], [2.5, 5.0, torch.nan]]).reshape(2, 1, 1, 3)
+    torch.testing.assert_close(mixed, expected, equal_nan=True)
+
+
+def test_a_network_of_landmarks_is_not_trained_on_features() -> None:
+    with pytest.raises(
+        ManifestMismatchError, match="'spatial' reads landmarks, feature spec 'hands256' gives features"
+    ):
+        SignTrainer(get_model_config("spatial"), CONFIG)
 
 
 def test_mixing_with_full_weight_changes_nothing_real() -> None:

@@ -157,7 +157,7 @@ def _describe(rows: FloatArray, spec: FeatureSpec) -> FloatArray:
     missing = ~np.isfinite(features)
     np.clip(features, -_LIMIT, _LIMIT, out=features)
     features[missing] = np.nan if spec.is_landmarks else 0.0
-    return np.moveaxis(features, 0, -1).reshape(*rows.shape[2:], *spec.shape)
+    return np.moveaxis(features, 0, -1).copy().reshape(*rows.shape[2:], *spec.shape)
 
 
 def _velocity(points: FloatArray, step_s: float) -> FloatArray:
