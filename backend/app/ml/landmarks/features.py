@@ -80,7 +80,7 @@ class FeatureSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSequence:
-    """Features of one window: `values` float32 `[G, F]` (or `[G, 75, 3]`, see `FeatureSpec.shape`), `times_ms` float64 `[G]`."""
+    """Features of one window: `values` float32 `[G, F]` (landmarks `[G, 75, 3]`), `times_ms` float64 `[G]`."""
 
     values: FloatArray
     times_ms: TimesArray
