@@ -112,9 +112,11 @@ format: $(DEV) $(NODE_PACKAGES) ## format the code and mend what the linter can 
 	cd frontend && npm run --silent format
 
 .PHONY: generate
-generate: $(DEV) $(NODE_PACKAGES) ## write .env.example, the OpenAPI and message schemas, and the TypeScript types made from them
+generate: $(DEV) $(NODE_PACKAGES) ## write .env.example, schemas, the TypeScript types made from them, the Grafana dashboard, the alerts
 	cd backend && $(PYTHON_BIN) -m app.api.schema --output ../$(GENERATED)/
 	cd backend && $(PYTHON_BIN) -m scripts.write_env_example --output ../.env.example
+	cd backend && $(PYTHON_BIN) -m scripts.write_dashboard --output ../grafana/dashboards/signflow.json
+	cd backend && $(PYTHON_BIN) -m scripts.write_slo_rules --output ../prometheus/rules/slo.yml
 	cd frontend && npm run --silent generate
 
 .PHONY: build
