@@ -31,6 +31,7 @@ from app.services.feedback_service import FeedbackLimits, FeedbackService
 from app.services.model_service import ActiveModel, ModelService
 from app.services.operator_service import OperatorService
 from app.services.session_service import SessionLimits, SessionService
+from app.services.session_store import MemorySessionStore, SessionStore
 from app.services.sign_catalog import SignCatalog
 from app.services.streams import Recogniser, SessionContext, SessionRules
 
@@ -145,6 +146,8 @@ def build_app(
             app.state.services = services
             services.hub.start()
             yield
+            await tasks.close()
+            await services.sessions.stop()
         finally:
             await tasks.close()
             await database.close()
@@ -187,7 +190,14 @@ def _make_services(
             resume_s=stream.resume_s,
             retry_after_s=stream.retry_after_s,
         ),
+        store=make_session_store(settings),
         no_model_reason=no_model_reason,
+    )
+    metrics.watch(
+        "session_store_up",
+        "1 when sessions can be kept for resuming",
+        lambda: float(sessions.store.is_reachable),
+        workers="min",
     )
     feedback = FeedbackService(
         FeedbackClipRepository(database.sessions),
@@ -227,8 +237,34 @@ def _make_services(
         operator=operator,
         metrics=metrics,
         worker=worker,
+        num_workers=settings.workers,
         started_s=time.monotonic(),
     )
+
+
+def make_session_store(settings: Settings) -> SessionStore:
+    """Where sessions are kept: in Redis when there is one, else in this process.
+
+    Raises:
+        ConfigurationError: the Redis client is not installed, or the address is none.
+    """
+    stream = settings.stream
+    if settings.redis_url is None:
+        return MemorySessionStore(
+            max_sessions=stream.max_sessions, max_kept=stream.max_kept_sessions, resume_s=stream.resume_s
+        )
+    try:
+        from app.services.redis_session_store import RedisSessionStore  # an optional package
+
+        return RedisSessionStore(
+            settings.redis_url.get_secret_value(), max_sessions=stream.max_sessions, resume_s=stream.resume_s
+        )
+    except ModuleNotFoundError as error:
+        msg = "SIGNFLOW_REDIS_URL needs the package redis: pip install -e 'backend[scale]'"
+        raise ConfigurationError(msg) from error
+    except ValueError as error:
+        msg = f"SIGNFLOW_REDIS_URL: {error}"
+        raise ConfigurationError(msg) from error
 
 
 def _session_context(

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import socket
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from rich.console import Console
 
-from app.bootstrap import build_app, check_exposure, prepare_database
+from app.bootstrap import build_app, check_exposure, make_session_store, prepare_database
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.core.logging import configure_logging
@@ -18,6 +19,7 @@ from app.server import SPREADS_CONNECTIONS, SWITCH_INTERVAL_S, bind_beside, make
 from app.services.operator_service import OperatorService, load_operator
 from app.workers import WorkerSupervisor
 
+logger = logging.getLogger("app.main")
 console = Console(soft_wrap=True, highlight=False)
 
 
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         operator, new_token = load_operator(
             settings.data_dir / "secrets", configured=configured, renew=options.new_operator_token
         )
+        make_session_store(settings)  # names what is missing before anything starts
         asyncio.run(prepare_database(settings))
     except (ConfigurationError, ValidationError, OSError) as error:
         console.print(f"SignFlow did not start: {error}", style="red", markup=False)
@@ -61,6 +64,12 @@ def _supervise(settings: Settings, operator: OperatorService, listener: socket.s
         port = listener.getsockname()[1]
         listener.close()
         listener = bind_beside(settings, port=port)
+    if settings.redis_url is None:
+        logger.warning(
+            "%d workers without SIGNFLOW_REDIS_URL: a lost stream can only be resumed by the worker that had it, and "
+            "each counts its own sessions",
+            settings.workers,
+        )
     with shared_by_workers():
         return WorkerSupervisor(settings, operator, listener).run()
 

@@ -104,6 +104,7 @@ class Connection:
         self._last_violation_s = self._last_active_s
         self._told_s: dict[ErrorCode, float] = {}
         self._num_frames = 0
+        self._is_finishing = False
 
     async def run(self, tasks: TaskSet) -> None:
         """Serve the accepted socket until it closes."""
@@ -138,7 +139,11 @@ class Connection:
         """Called once a second: tell stats, close a silent connection."""
         if now_s - self._last_active_s > self._limits.idle_timeout_s:
             self.close(CloseCode.IDLE_TIMEOUT)
-        elif self.session is not None:
+        else:
+            self._tell_stats()
+
+    def _tell_stats(self) -> None:
+        if self.session is not None:
             stats = self.session.take_stats()
             if stats is not None:
                 self._send(
@@ -154,10 +159,17 @@ class Connection:
                 )
 
     async def finish(self) -> None:
-        """The server shuts down: finish the sign in progress, tell everything, close."""
-        if self.session is not None:
-            self.session.end()
-            await self.session.settle()
+        """The server shuts down: tell everything, leave the session to another process or end it, close.
+
+        Where another process can go on, the sign in progress is left to it, whole; otherwise it is finished here.
+        """
+        self._is_finishing = True
+        session = self.session
+        if session is not None:
+            await session.settle()
+            if not await self._sessions.hand_over(session):
+                session.end()
+                await session.settle()
         self.close(CloseCode.GOING_AWAY)
 
     def deliver(self, event: SessionEvent) -> None:
@@ -184,6 +196,7 @@ class Connection:
         elif isinstance(event, CaptionChanged):
             self._send(CaptionMessage(text=event.text))
         elif isinstance(event, StreamEnded):
+            self._tell_stats()
             self._send(Ended(last_sequence=event.last_sequence))
         elif isinstance(event, ProblemReported):
             self._tell_error(ErrorCode(event.kind.value), event.message)
@@ -194,12 +207,12 @@ class Connection:
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            if self._close_code is not None:
+            if self._close_code is not None or self._is_finishing:
                 continue
             self._last_active_s = time.monotonic()
             data = message.get("bytes")
             if data is not None:
-                self._take_frame(data)
+                await self._take_frame(data)
                 if self._is_replay and self.session is not None:
                     await self.session.wait_for_room(for_frame=True)
             else:
@@ -225,7 +238,7 @@ class Connection:
         except WebSocketDisconnect:
             return
 
-    def _take_frame(self, data: bytes) -> None:
+    async def _take_frame(self, data: bytes) -> None:
         is_timed = self._num_frames % TIMED_EVERY == 0
         self._num_frames += 1
         begin_s = time.perf_counter() if is_timed else 0.0
@@ -236,7 +249,7 @@ class Connection:
             return
         if is_timed:
             self._metrics.inference.stage_done(Stage.DECODE, time.perf_counter() - begin_s)
-        session = self.session or self._open(Hello(type="hello"))
+        session = self.session or await self._open(Hello(type="hello"))
         if session is None:
             return
         if frame.num_unusable_parts:
@@ -261,7 +274,7 @@ class Connection:
         if isinstance(message, Hello):
             await self._greet(message)
             return
-        session = self.session or self._open(Hello(type="hello"))
+        session = self.session or await self._open(Hello(type="hello"))
         if session is None:
             return
         if isinstance(message, Feedback):
@@ -278,18 +291,21 @@ class Connection:
     async def _greet(self, hello: Hello) -> None:
         self._is_replay = hello.pace == "replay"
         if self.session is None:
-            self._open(hello)
+            await self._open(hello)
             return
         await self.session.wait_for_room(for_frame=False)
         self.session.reset(_stream_info(hello))
         self._send_ready(self.session, resumed=False)
 
-    def _open(self, hello: Hello) -> TranslationSession | None:
+    async def _open(self, hello: Hello) -> TranslationSession | None:
         """Begin or resume a session and tell `ready`; None (and a closing socket) when that cannot be."""
         stream = _stream_info(hello)
         try:
-            resumed = None if hello.resume_token is None else self._sessions.resume(hello.resume_token, self)
-            session = resumed or self._sessions.open(stream, self)
+            token = hello.resume_token
+            resumed = (
+                None if token is None else await self._sessions.resume(token, self, last_sign_id=hello.last_sign_id)
+            )
+            session = resumed or await self._sessions.open(stream, self)
         except ServerBusyError as error:
             self._metrics.session_wanted(SessionOutcome.BUSY)
             self._send(Busy(retry_after_s=error.retry_after_s))

@@ -29,6 +29,7 @@ class AppServices:
     operator: OperatorService
     metrics: ServerMetrics
     worker: int
+    num_workers: int
     started_s: float
 
 

@@ -53,7 +53,12 @@ class StreamHub:
         metrics.watch("connections", "Open WebSocket connections", lambda: len(self._connections))
         metrics.watch("sessions_open", "Sessions with a connection", lambda: sessions.num_open)
         metrics.watch("sessions_kept", "Lost sessions that can be resumed", lambda: sessions.num_kept)
-        metrics.watch("sessions_limit", "Sessions that may be open", lambda: sessions.limits.max_sessions)
+        metrics.watch(
+            "sessions_limit",
+            "Sessions that may be open",
+            lambda: sessions.limits.max_sessions,
+            workers="min" if sessions.store.is_shared else "sum",  # a shared store has one limit for all workers
+        )
 
     @property
     def num_connections(self) -> int:
@@ -67,6 +72,7 @@ class StreamHub:
 
     def start(self) -> None:
         """Begin the once-a-second work."""
+        self._sessions.start(self._tasks)
         self._tasks.start(self._tick_forever(), name="tick")
 
     async def serve(self, websocket: WebSocket) -> None:
@@ -111,4 +117,4 @@ class StreamHub:
             self._metrics.refresh()
             for connection in list(self._connections):
                 connection.tick(now_s)
-            self._sessions.prune()
+            self._sessions.tick()

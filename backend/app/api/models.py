@@ -11,6 +11,7 @@ from app.api.deps import OperatorOnly, Services
 from app.api.errors import ErrorBody
 from app.core.version import VERSION
 from app.services.model_service import ActiveModel
+from app.services.session_store import StoreKind
 
 router = APIRouter(prefix="/api/v1", tags=["models"])
 
@@ -44,7 +45,11 @@ class LoadedModelInfo(BaseModel):
 
 
 class ServerStatus(BaseModel):
-    """What an operator wants to see at a glance."""
+    """What an operator wants to see at a glance.
+
+    `worker` is which of the server's `workers` processes answers; `sessions_open` is of all that share `session_store`,
+    `connections` and `sessions_kept` are its own.
+    """
 
     version: str
     python: str
@@ -52,6 +57,10 @@ class ServerStatus(BaseModel):
     ready: bool
     no_model_reason: str | None
     model: ModelInfo | None
+    worker: int
+    workers: int
+    session_store: StoreKind
+    session_store_reachable: bool
     connections: int
     sessions_open: int
     sessions_kept: int
@@ -77,8 +86,12 @@ async def get_status(services: Services) -> ServerStatus:
         ready=active is not None,
         no_model_reason=None if active is not None else services.models.no_model_reason,
         model=None if active is None else _describe(active),
+        worker=services.worker,
+        workers=services.num_workers,
+        session_store=services.sessions.store.kind,
+        session_store_reachable=services.sessions.store.is_reachable,
         connections=services.hub.num_connections,
-        sessions_open=services.sessions.num_open,
+        sessions_open=await services.sessions.count_open(),
         sessions_kept=services.sessions.num_kept,
         max_sessions=services.sessions.limits.max_sessions,
         feedback_clips=await services.feedback.count(giver_token=None),

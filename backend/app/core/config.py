@@ -118,6 +118,9 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=1, ge=1, le=64, description="Server processes on this port; set `redis_url` with several."
     )
+    redis_url: SecretStr | None = Field(
+        default=None, description="Redis that several processes share sessions in, e.g. redis://localhost:6379/0."
+    )
     operator_token: SecretStr | None = Field(
         default=None, min_length=16, description="Operator's token; unset makes one."
     )

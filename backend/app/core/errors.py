@@ -6,6 +6,7 @@ SignFlowError
 ├── NotAllowedError         the asker has no valid credentials for this
 ├── LimitReachedError       a bounded store or queue is full
 ├── InvalidInputError       input that fits its schema but cannot be used
+├── StoreUnavailableError   the place where several processes share sessions does not answer
 ├── NoModelError            no recogniser is loaded; the message says why
 ├── InferenceFailedError    the recogniser could not answer a window
 └── ServerBusyError         no room for another session; try again later
@@ -34,6 +35,10 @@ class LimitReachedError(SignFlowError):
 
 class InvalidInputError(SignFlowError):
     """Input that fits its schema but cannot be used."""
+
+
+class StoreUnavailableError(SignFlowError):
+    """The place where several processes share sessions does not answer; each goes on by itself."""
 
 
 class NoModelError(SignFlowError):

@@ -10,6 +10,7 @@ Rules, all on capture time:
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -36,7 +37,9 @@ class SignTexts(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class CaptionEntry:
+    """One sign of a caption; `is_repeat` marks the second half of a sign that was cut in two."""
+
     sign_id: int
     label: str | None
     start_ms: float
@@ -50,7 +53,7 @@ class CaptionBuilder:
     def __init__(self, rules: CaptionRules, texts: SignTexts, *, locale: str = "en") -> None:
         self._rules = rules
         self._texts = texts
-        self._entries: deque[_Entry] = deque(maxlen=rules.history_signs)
+        self._entries: deque[CaptionEntry] = deque(maxlen=rules.history_signs)
         self.locale = locale
 
     def add(self, sign_id: int, label: str | None, *, start_ms: float, end_ms: float) -> None:
@@ -63,7 +66,7 @@ class CaptionBuilder:
             and previous.start_ms <= start_ms < previous.end_ms + self._rules.repeat_gap_ms
         )
         self._entries.append(
-            _Entry(sign_id=sign_id, label=label, start_ms=start_ms, end_ms=end_ms, is_repeat=is_repeat)
+            CaptionEntry(sign_id=sign_id, label=label, start_ms=start_ms, end_ms=end_ms, is_repeat=is_repeat)
         )
 
     def undo(self) -> bool:
@@ -85,6 +88,15 @@ class CaptionBuilder:
                 self._entries[index] = replace(entry, label=label, is_repeat=False)
                 return True
         return False
+
+    @property
+    def entries(self) -> tuple[CaptionEntry, ...]:
+        """What the caption is made of, oldest first."""
+        return tuple(self._entries)
+
+    def restore(self, entries: Iterable[CaptionEntry]) -> None:
+        """Go on from the entries of another one."""
+        self._entries.extend(entries)
 
     @property
     def text(self) -> str:

@@ -1,6 +1,5 @@
 """What a translation session tells its client, as plain values; `app.api` turns them into messages."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -23,7 +22,7 @@ class SignFinished:
     sign_id: int
     label: str | None
     confidence: float
-    alternatives: Sequence[Alternative]
+    alternatives: tuple[Alternative, ...]
     start_ms: float
     end_ms: float
     model_version: str

@@ -11,12 +11,7 @@ few a second), none per frame.
 import asyncio
 import logging
 import math
-from collections import deque
-from dataclasses import dataclass
-from enum import Enum, auto
-from typing import NamedTuple
-
-import numpy as np
+from collections.abc import Callable
 
 from app.core.errors import SignFlowError
 from app.core.metrics import TIMED_EVERY, DropReason
@@ -33,7 +28,7 @@ from app.ml.inference.segmenter_memory import SegmenterState
 from app.ml.landmarks.layout import mirror
 from app.ml.metrics import Stage
 from app.ml.types import FloatArray, LandmarkWindow, Prediction
-from app.services.captions import CaptionBuilder
+from app.services.backlog import Backlog, End, QueuedFrame, Reset
 from app.services.events import (
     CaptionChanged,
     EventSink,
@@ -44,44 +39,35 @@ from app.services.events import (
     StreamEnded,
     StreamStats,
 )
+from app.services.session_record import Lease, SessionProgress, SessionRecord
+from app.services.sign_history import SignHistory
+from app.services.stream_meter import StreamMeter
 from app.services.streams import SessionContext, StreamInfo
 from app.services.timeline import Timeline, TimeVerdict
 
 logger = logging.getLogger(__name__)
 
-_CONTROL_ROOM = 16
-"""Control messages that fit in the backlog above its frames, before reading stops."""
-_LATENCIES_KEPT = 512
-
-
-class _QueuedFrame(NamedTuple):
-    landmarks: FloatArray
-    sequence: int
-    time_ms: float
-    received_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reset:
-    stream: StreamInfo
-
-
-class _End(Enum):
-    """Why a sign in progress is finished early."""
-
-    STREAM = auto()
-    """The client said `end`."""
-    PAUSE = auto()
-    """The next frame is too far away in time to belong to the same sign."""
-
 
 class TranslationSession:
-    """State of one stream; survives its connection for a while so that it can be resumed."""
+    """State of one stream; survives its connection for a while so that it can be resumed.
 
-    def __init__(self, context: SessionContext, *, session_id: str, token: str, stream: StreamInfo) -> None:
+    Args:
+        context: what all sessions share.
+        lease: which session this is, and this process' right to it.
+        stream: what the client says about its frames.
+        keep: called with all that another process needs to go on from here, after every sign and when asked to.
+    """
+
+    def __init__(
+        self,
+        context: SessionContext,
+        *,
+        lease: Lease,
+        stream: StreamInfo,
+        keep: Callable[[SessionRecord], None] = lambda _record: None,
+    ) -> None:
         rules, recogniser = context.rules, context.recogniser
-        self.session_id = session_id
-        self.token = token
+        self.lease = lease
         self.recogniser = recogniser
         self.rules = rules
         self.stream = stream
@@ -93,38 +79,46 @@ class TranslationSession:
         self._tasks = context.tasks
         self._metrics = context.metrics
         self._clock = context.clock
-        self._caption = CaptionBuilder(rules.captions, context.texts, locale=stream.locale)
-        self._signs: deque[SignFinished] = deque(maxlen=rules.history_signs)
-        self._windows: dict[int, LandmarkWindow] = {}
-        self._num_signs = 0
+        self._keep = keep
+        self._history = SignHistory(rules, context.texts, locale=stream.locale)
+        self._seen_sign_id = 0
         self._timeline = Timeline(pause_ms=rules.pause_ms, max_strays=rules.stray_frames)
-        self._queue: deque[_QueuedFrame | _Reset | _End] = deque()
-        self._num_queued_frames = 0
-        self._room = asyncio.Event()
+        self._backlog = Backlog(max_frames=rules.backlog_frames)
         self._segmenter = Segmenter(recogniser.segmenter, width=stream.width, height=stream.height)
         self._stepped_ms: float | None = None
         self._partial_ms = -math.inf
         self._asking = False
         self._asked_received_s = 0.0
-        self._ending: _End | None = None
-        self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
-        self._stats_s = self._clock()
-        self._stats_handled = 0
+        self._ending: End | None = None
+        self._meter = StreamMeter(context.clock)
+        self._reached_sequence, self._reached_ms = -1, -1.0
+        self._resume_after: int | None = None
+        self._is_changed, self._kept_sequence = False, -1
+
+    @property
+    def session_id(self) -> str:
+        """Names the session in logs and in stored feedback; no secret."""
+        return self.lease.session_id
+
+    @property
+    def token(self) -> str:
+        """Whoever has it may resume the session."""
+        return self.lease.token
 
     @property
     def caption(self) -> str:
         """The caption as it reads now."""
-        return self._caption.text
+        return self._history.caption
 
     @property
     def last_accepted_sequence(self) -> int:
         """The last frame that was taken, -1 if none was; a resuming client sends the frames after it."""
-        return self._timeline.last_sequence
+        return self._timeline.last_sequence if self._resume_after is None else self._resume_after
 
     @property
     def is_settled(self) -> bool:
         """True when nothing waits for an answer."""
-        return not self._asking and not self._queue
+        return not self._asking and not self._backlog
 
     def accept(self, landmarks: FloatArray, *, sequence: int, time_ms: float) -> None:
         """Take the next frame; when the backlog is full, its oldest frame is dropped and counted.
@@ -135,6 +129,8 @@ class TranslationSession:
             time_ms: capture time; a frame that does not move on in time is dropped, counted and reported.
         """
         self._metrics.frame_received()
+        if self._resume_after is not None and self._refill(landmarks, sequence=sequence, time_ms=time_ms):
+            return
         verdict = self._timeline.judge(sequence, time_ms)
         if verdict is not TimeVerdict.NEXT:
             if verdict is TimeVerdict.DUPLICATE:
@@ -144,59 +140,54 @@ class TranslationSession:
                 message = f"frame {sequence} at {time_ms} ms is not after {self._timeline.last_ms} ms; it was dropped"
                 self._tell(ProblemReported(kind=ProblemKind.TIME_NOT_INCREASING, message=message))
             return
-        frame = _QueuedFrame(landmarks, sequence, time_ms, self._clock())
-        if not self._asking and not self._queue:
+        frame = QueuedFrame(landmarks, sequence, time_ms, self._clock())
+        if self.is_settled:
             self._step(frame)
             return
-        if self._num_queued_frames >= self.rules.backlog_frames:
-            self._drop_oldest_frame()
-        self._queue.append(frame)
-        self._num_queued_frames += 1
+        if self._backlog.is_full:
+            dropped = self._backlog.drop_oldest_frame()
+            self._reached_sequence, self._reached_ms = dropped.sequence, dropped.time_ms
+            self._count_drop(DropReason.BACKLOG)
+        self._backlog.put(frame)
 
     def reset(self, stream: StreamInfo) -> None:
         """After the frames already taken: forget the sign in progress and the caption, and start a new timeline."""
         self._timeline.reset()
-        self._queue.append(_Reset(stream=stream))
+        self._backlog.put(Reset(stream=stream))
         self._pump()
 
     def end(self) -> None:
         """After the frames already taken: finish the sign in progress, then tell `StreamEnded`."""
-        self._queue.append(_End.STREAM)
+        self._backlog.put(End.STREAM)
         self._pump()
 
     async def wait_for_room(self, *, for_frame: bool) -> None:
         """Wait until the backlog has room for a frame, or for a control message (which has some room of its own)."""
-        limit = self.rules.backlog_frames + (0 if for_frame else _CONTROL_ROOM)
-        while len(self._queue) >= limit:
-            self._room.clear()
-            await self._room.wait()
+        await self._backlog.wait_for_room(for_frame=for_frame)
 
     async def settle(self) -> None:
         """Wait until nothing waits for an answer."""
-        while not self.is_settled:
-            self._room.clear()
-            await self._room.wait()
+        await self._backlog.wait_until(lambda: self.is_settled)
 
     def undo(self) -> None:
         """Take the last sign out of the caption."""
-        self._caption.undo()
-        self._tell(CaptionChanged(text=self._caption.text))
+        self._history.undo()
+        self.note_change()
+        self._tell(CaptionChanged(text=self._history.caption))
 
     def correct(self, sign_id: int, label: str | None) -> None:
         """Give a sign its right label in the caption; None takes it out."""
-        if self._caption.correct(sign_id, label):
-            self._tell(CaptionChanged(text=self._caption.text))
+        if self._history.correct(sign_id, label):
+            self.note_change()
+            self._tell(CaptionChanged(text=self._history.caption))
 
     def find_sign(self, sign_id: int) -> tuple[SignFinished, LandmarkWindow | None] | None:
         """A finished sign that is still remembered, with its landmarks if those are too."""
-        for sign in self._signs:
-            if sign.sign_id == sign_id:
-                return sign, self._windows.get(sign_id)
-        return None
+        return self._history.find(sign_id)
 
     def signs_after(self, sign_id: int) -> list[SignFinished]:
         """The finished signs above an id, oldest first, as far back as the history goes."""
-        return [sign for sign in self._signs if sign.sign_id > sign_id]
+        return self._history.after(sign_id)
 
     def attach(self, sink: EventSink) -> None:
         """Send events to a connection from now on; the connection that had the session loses it."""
@@ -207,30 +198,74 @@ class TranslationSession:
 
     def set_locale(self, locale: str) -> None:
         """Show the caption in another interface language."""
-        self._caption.locale = locale
+        self._history.set_locale(locale)
+
+    def skip_signs(self, last_sign_id: int) -> None:
+        """The client has these signs already: another process told them before it could keep them."""
+        self._seen_sign_id = last_sign_id
+
+    def note_change(self) -> None:
+        """Have the session kept as soon as no question is open: only then can another process go on from it."""
+        self._is_changed = True
+        if not self._asking and self._ending is None and self._resume_after is None:
+            self._is_changed = False
+            self._kept_sequence = self._reached_sequence
+            self._keep(self._to_record())
+
+    def note_progress(self) -> None:
+        """The same, unless no frame was handled since the last time."""
+        if self._reached_sequence != self._kept_sequence:
+            self.note_change()
+
+    def restore(self, record: SessionRecord) -> None:
+        """Go on where another process stopped; the session must be new."""
+        progress = record.progress
+        self._history.restore(record.history)
+        self.state = progress.state
+        self.frames_handled, self.frames_dropped = progress.frames_handled, progress.frames_dropped
+        self._meter.start_at(frames_handled=self.frames_handled, frames_dropped=self.frames_dropped)
+        self.last_sequence = progress.last_sequence
+        self._reached_sequence, self._reached_ms = progress.reached_sequence, progress.reached_ms
+        self._timeline.last_sequence, self._timeline.last_ms = progress.reached_sequence, progress.reached_ms
+        self._segmenter.recall(progress.memory)
+        self._stepped_ms, self._partial_ms = progress.stepped_ms, progress.partial_ms
+        self._resume_after = progress.resume_after
 
     def take_stats(self) -> StreamStats | None:
         """Numbers to tell the client once a second; None when no frame came since the last time."""
-        now_s = self._clock()
-        handled, elapsed_s = self.frames_handled - self._stats_handled, now_s - self._stats_s
-        self._stats_s, self._stats_handled = now_s, self.frames_handled
-        if handled == 0 or elapsed_s <= 0:
-            return None
-        p50, p95 = np.percentile(np.fromiter(self._latencies_ms, np.float64), (50, 95))
-        return StreamStats(
-            last_sequence=self.last_sequence,
-            frames_handled=self.frames_handled,
-            frames_dropped=self.frames_dropped,
-            fps=round(handled / elapsed_s, 1),
-            latency_p50_ms=round(float(p50), 3),
-            latency_p95_ms=round(float(p95), 3),
+        return self._meter.take(
+            last_sequence=self.last_sequence, frames_handled=self.frames_handled, frames_dropped=self.frames_dropped
         )
 
-    def _drop_oldest_frame(self) -> None:
-        index = next(i for i, item in enumerate(self._queue) if isinstance(item, _QueuedFrame))
-        del self._queue[index]
-        self._num_queued_frames -= 1
-        self._count_drop(DropReason.BACKLOG)
+    def _to_record(self) -> SessionRecord:
+        oldest = self._segmenter.oldest_sequence
+        return SessionRecord(
+            lease=self.lease,
+            progress=SessionProgress(
+                stream=self.stream,
+                state=self.state,
+                memory=self._segmenter.remember(),
+                resume_after=self._reached_sequence if oldest is None else oldest - 1,
+                reached_sequence=self._reached_sequence,
+                reached_ms=self._reached_ms,
+                stepped_ms=self._stepped_ms,
+                partial_ms=self._partial_ms,
+                last_sequence=self.last_sequence,
+                frames_handled=self.frames_handled,
+                frames_dropped=self.frames_dropped,
+            ),
+            history=self._history.to_record(),
+        )
+
+    def _refill(self, landmarks: FloatArray, *, sequence: int, time_ms: float) -> bool:
+        """Give a restored segmenter its frames back; False from the first frame on that is really new."""
+        if time_ms > self._reached_ms:
+            self._resume_after = None
+            return False
+        landmarks = mirror(landmarks) if self.stream.mirrored else landmarks
+        self._segmenter.refill(Frame(landmarks=landmarks, time_ms=time_ms, sequence=sequence))
+        self._metrics.frame_repeated()
+        return True
 
     def _count_drop(self, reason: DropReason) -> None:
         self.frames_dropped += 1
@@ -238,38 +273,38 @@ class TranslationSession:
 
     def _pump(self) -> None:
         """Work through the queue until it is empty or a question is open."""
-        while self._queue and not self._asking:
-            item = self._queue.popleft()
-            if isinstance(item, _QueuedFrame):
-                self._num_queued_frames -= 1
+        while self._backlog and not self._asking:
+            item = self._backlog.take()
+            if isinstance(item, QueuedFrame):
                 self._step(item)
-            elif isinstance(item, _Reset):
+            elif isinstance(item, Reset):
                 self._apply_reset(item.stream)
             else:
                 self._finish_sign(item)
-        self._room.set()
+        self._backlog.wake()
 
-    def _step(self, frame: _QueuedFrame) -> None:
+    def _step(self, frame: QueuedFrame) -> None:
         if self._stepped_ms is not None and not 0 < frame.time_ms - self._stepped_ms <= self.rules.pause_ms:
-            self._finish_sign(_End.PAUSE)
+            self._finish_sign(End.PAUSE)
             if self._asking:
-                self._queue.appendleft(frame)
-                self._num_queued_frames += 1
+                self._backlog.put_back(frame)
                 return
         landmarks = mirror(frame.landmarks) if self.stream.mirrored else frame.landmarks
+        taken = Frame(landmarks=landmarks, time_ms=frame.time_ms, sequence=frame.sequence)
         if self.frames_handled % TIMED_EVERY:
-            step = self._segmenter.step(Frame(landmarks=landmarks, time_ms=frame.time_ms))
+            step = self._segmenter.step(taken)
         else:
             begin_s = self._clock()
-            step = self._segmenter.step(Frame(landmarks=landmarks, time_ms=frame.time_ms))
+            step = self._segmenter.step(taken)
             self._metrics.inference.stage_done(Stage.SEGMENT, self._clock() - begin_s)
+        self._reached_sequence, self._reached_ms = frame.sequence, frame.time_ms
         self._stepped_ms = frame.time_ms
         self.last_sequence = frame.sequence
         self.frames_handled += 1
         if step.events or step.request is not None:
             self._apply(step, received_s=frame.received_s)
         seconds = self._clock() - frame.received_s
-        self._latencies_ms.append(seconds * 1_000)
+        self._meter.handled(seconds)
         self._metrics.frame_handled(seconds)
 
     def _apply(self, step: Step, *, received_s: float) -> None:
@@ -318,9 +353,11 @@ class TranslationSession:
         if not self._asking:
             if self._ending is not None:
                 self._sign_finished()
+            if self._is_changed:
+                self.note_change()
             self._pump()
 
-    def _finish_sign(self, ending: _End) -> None:
+    def _finish_sign(self, ending: End) -> None:
         self._ending = ending
         self._apply(self._segmenter.finish(), received_s=self._clock())
         if not self._asking:
@@ -329,15 +366,16 @@ class TranslationSession:
     def _sign_finished(self) -> None:
         ending, self._ending = self._ending, None
         self._restart_segmenter()
-        if ending is _End.STREAM:
+        if ending is End.STREAM:
             self._tell(StreamEnded(last_sequence=self.last_sequence))
 
     def _apply_reset(self, stream: StreamInfo) -> None:
         self.stream = stream
-        self._caption.reset()
-        self._caption.locale = stream.locale
+        self._history.reset_caption(stream.locale)
         self._partial_ms = -math.inf
+        self._reached_sequence, self._reached_ms, self._resume_after = -1, -1.0, None
         self._restart_segmenter()
+        self.note_change()
         self._tell(CaptionChanged(text=""))
 
     def _restart_segmenter(self) -> None:
@@ -348,25 +386,14 @@ class TranslationSession:
             self._tell(StateChanged(state=SegmenterState.IDLE, at_ms=at_ms or 0.0))
 
     def _finish(self, event: SignRecognised, *, received_s: float) -> None:
-        self._num_signs += 1
-        sign = SignFinished(
-            sign_id=self._num_signs,
-            label=event.label,
-            confidence=event.confidence,
-            alternatives=event.alternatives,
-            start_ms=event.start_ms,
-            end_ms=event.end_ms,
-            model_version=event.model_version,
-            latency_ms=round((self._clock() - received_s) * 1_000, 3),
-        )
+        latency_ms = round((self._clock() - received_s) * 1_000, 3)
+        sign = self._history.add(event, latency_ms=latency_ms)
+        self._is_changed = True
         self._metrics.sign_finished(sign.confidence, is_sure=sign.label is not None)
-        self._signs.append(sign)
-        self._windows[sign.sign_id] = event.window
-        self._windows.pop(sign.sign_id - self.rules.clips_in_memory, None)
-        self._tell(sign)
-        self._caption.add(sign.sign_id, sign.label, start_ms=sign.start_ms, end_ms=sign.end_ms)
+        if sign.sign_id > self._seen_sign_id:
+            self._tell(sign)
         if sign.label is not None:
-            self._tell(CaptionChanged(text=self._caption.text))
+            self._tell(CaptionChanged(text=self._history.caption))
 
     def _tell(self, event: SessionEvent) -> None:
         if self.sink is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -62,6 +63,7 @@ def make_settings(
     feedback: FeedbackSettings | None = None,
     inference: InferenceSettings | None = None,
     allowed_origins: list[str] | None = None,
+    redis_url: str | None = None,
 ) -> Settings:
     """Settings that touch nothing outside `data_dir`."""
     return SettingsWithoutFile(
@@ -73,6 +75,7 @@ def make_settings(
         feedback=feedback or FeedbackSettings(),
         inference=inference or InferenceSettings(),
         allowed_origins=allowed_origins or [],
+        redis_url=None if redis_url is None else SecretStr(redis_url),
     )
 
 
@@ -85,6 +88,7 @@ async def serve(
     feedback: FeedbackSettings | None = None,
     inference: InferenceSettings | None = None,
     allowed_origins: list[str] | None = None,
+    redis_url: str | None = None,
 ) -> AsyncGenerator[LiveServer]:
     """Serve with a predictor (a fast fake by default) until the block ends, then shut down properly."""
     settings = make_settings(
@@ -93,6 +97,7 @@ async def serve(
         feedback=feedback,
         inference=inference,
         allowed_origins=allowed_origins,
+        redis_url=redis_url,
     )
     operator, _ = load_operator(data_dir, configured=OPERATOR_TOKEN)
     loaded = LoadedRecogniser(predictor=predictor or FakePredictor(), active=fake_active_model(), close=lambda: None)

@@ -2,6 +2,8 @@
 
 import asyncio
 import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from app.core.tasks import TaskSet
 from app.services.events import SessionEvent, SignFinished, StreamEnded
 from app.services.inference_service import TranslationSession
 from app.services.operator_service import load_operator
+from app.services.session_record import Lease
 from app.services.session_service import SessionLimits, SessionService
+from app.services.session_store import MemorySessionStore
 from app.services.sign_catalog import SignCatalog
 from app.services.streams import Recogniser, SessionContext, SessionRules, StreamInfo
 from app.services.timeline import Timeline, TimeVerdict
@@ -69,7 +73,7 @@ async def test_the_answer_does_not_depend_on_when_it_comes() -> None:
     told: list[list[object]] = []
     for delay_s in (0.0, 0.005):
         context = make_context(FakePredictor(delay_s=delay_s))
-        session = TranslationSession(context, session_id="s", token="t", stream=StreamInfo())
+        session = TranslationSession(context, lease=Lease(token="t", session_id="s", generation=1), stream=StreamInfo())
         events = Events()
         session.attach(events)
         after_ms = feed(session, num_signing=30, num_resting=30)
@@ -84,7 +88,7 @@ async def test_the_answer_does_not_depend_on_when_it_comes() -> None:
 
 async def test_a_reset_in_the_middle_of_a_sign_forgets_it_and_allows_any_time() -> None:
     context = make_context(FakePredictor())
-    session = TranslationSession(context, session_id="s", token="t", stream=StreamInfo())
+    session = TranslationSession(context, lease=Lease(token="t", session_id="s", generation=1), stream=StreamInfo())
     events = Events()
     session.attach(events)
     feed(session, num_signing=20, num_resting=0, start_ms=1e6)
@@ -113,7 +117,7 @@ async def test_an_answer_that_breaks_unexpectedly_costs_one_sign_and_not_the_str
             return await super().infer(window)  # type: ignore[arg-type]
 
     context = make_context(BrokenOnce())
-    session = TranslationSession(context, session_id="s", token="t", stream=StreamInfo())
+    session = TranslationSession(context, lease=Lease(token="t", session_id="s", generation=1), stream=StreamInfo())
     events = Events()
     session.attach(events)
     after_ms = feed(session, num_signing=30, num_resting=30)
@@ -157,7 +161,7 @@ def test_accepted_times_only_go_back_after_strays(frames: list[tuple[int, float]
 @given(st.lists(st.tuples(st.sampled_from(("frame", "reset", "end", "undo")), st.floats(0, 1e5)), max_size=80))
 async def test_any_order_of_frames_and_controls_settles(steps: list[tuple[str, float]]) -> None:
     context = make_context(FakePredictor())
-    session = TranslationSession(context, session_id="s", token="t", stream=StreamInfo())
+    session = TranslationSession(context, lease=Lease(token="t", session_id="s", generation=1), stream=StreamInfo())
     session.attach(Events())
     for number, (kind, time_ms) in enumerate(steps):
         if kind == "frame":
@@ -176,29 +180,43 @@ async def test_any_order_of_frames_and_controls_settles(steps: list[tuple[str, f
     await context.tasks.close()
 
 
+def make_store(limits: SessionLimits, clock: Callable[[], float] = time.monotonic) -> MemorySessionStore:
+    """A store with the limits of the service."""
+    return MemorySessionStore(
+        max_sessions=limits.max_sessions, max_kept=limits.max_kept_sessions, resume_s=limits.resume_s, clock=clock
+    )
+
+
 async def test_admission_is_bounded_and_lost_sessions_expire() -> None:
     now = [0.0]
     limits = SessionLimits(max_sessions=1, max_kept_sessions=1, resume_s=10)
-    service = SessionService(make_context(FakePredictor()), limits=limits, clock=lambda: now[0])
+    store = make_store(limits, lambda: now[0])
+    tasks = TaskSet("test")
+    service = SessionService(make_context(FakePredictor()), limits=limits, store=store, clock=lambda: now[0])
+    service.start(tasks)
     first, second = Events(), Events()
-    session = service.open(StreamInfo(), first)
+    session = await service.open(StreamInfo(), first)
     with pytest.raises(ServerBusyError):
-        service.open(StreamInfo(), second)
+        await service.open(StreamInfo(), second)
     service.detach(session, first)
+    await asyncio.sleep(0)
     now[0] = 9.0
-    assert service.resume(session.token, second) is session
+    assert await service.resume(session.token, second) is session
     service.detach(session, first)  # the old connection ends late: not its session any more
     assert session.sink is second
     service.detach(session, second)
+    await asyncio.sleep(0)
     now[0] = 19.5
-    assert service.resume(session.token, first) is None
+    assert await service.resume(session.token, first) is None
+    await tasks.close()
 
 
 async def test_without_a_recogniser_no_session_begins() -> None:
-    service = SessionService(None, limits=SessionLimits(), no_model_reason="data/models is empty")
+    limits = SessionLimits()
+    service = SessionService(None, limits=limits, store=make_store(limits), no_model_reason="data/models is empty")
 
     with pytest.raises(NoModelError, match="data/models is empty"):
-        service.open(StreamInfo(), Events())
+        await service.open(StreamInfo(), Events())
 
 
 def test_the_operators_token_is_made_once_and_stored_only_as_a_hash(tmp_path: Path) -> None:

@@ -359,6 +359,9 @@ export interface components {
         /**
          * ServerStatus
          * @description What an operator wants to see at a glance.
+         *
+         *     `worker` is which of the server's `workers` processes answers; `sessions_open` is of all that share `session_store`,
+         *     `connections` and `sessions_kept` are its own.
          */
         ServerStatus: {
             /** Version */
@@ -372,6 +375,17 @@ export interface components {
             /** No Model Reason */
             no_model_reason: string | null;
             model: components["schemas"]["ModelInfo"] | null;
+            /** Worker */
+            worker: number;
+            /** Workers */
+            workers: number;
+            /**
+             * Session Store
+             * @enum {string}
+             */
+            session_store: "memory" | "redis";
+            /** Session Store Reachable */
+            session_store_reachable: boolean;
             /** Connections */
             connections: number;
             /** Sessions Open */

@@ -112,6 +112,15 @@ function StatusFacts({ status }: { status: ServerStatus }) {
         { name: t.status.python, value: status.python },
         { name: t.status.uptime, value: t.status.uptimeOf(Math.floor(minutes / 60), minutes % 60) },
         { name: t.status.connections, value: status.connections },
+        { name: t.status.worker, value: t.status.workerOf(status.worker + 1, status.workers) },
+        {
+          name: t.status.sessionStore,
+          value: status.session_store_reachable ? (
+            t.status.sessionStores[status.session_store]
+          ) : (
+            <span className="text-warn">{t.status.sessionStoreAway}</span>
+          ),
+        },
         { name: t.status.sessions, value: t.status.sessionsOf(status.sessions_open, status.max_sessions) },
         {
           name: t.status.loaded,

@@ -25,6 +25,10 @@ const STATUS: ServerStatus = {
   ready: true,
   no_model_reason: null,
   model: MODEL,
+  worker: 1,
+  workers: 2,
+  session_store: 'redis',
+  session_store_reachable: true,
   connections: 3,
   sessions_open: 2,
   sessions_kept: 4,
@@ -34,8 +38,8 @@ const STATUS: ServerStatus = {
 }
 
 const HEALTHY = {
-  'GET /ready': () => Response.json({ ready: true, reasons: [], model: null }),
-  'GET /health': () => Response.json({ status: 'ok', version: '0.1.0', model: null }),
+  'GET /ready': () => Response.json({ ready: true, worker: 0, reasons: [], model: null }),
+  'GET /health': () => Response.json({ status: 'ok', version: '0.1.0', worker: 0, model: null }),
   'GET /api/v1/models/active': () => Response.json(MODEL),
 }
 
@@ -100,6 +104,8 @@ describe('the operator', () => {
     await user.clear(screen.getByLabelText('Operator token'))
     await user.type(screen.getByLabelText('Operator token'), 'right{Enter}')
     expect(await screen.findByText('2 open, 64 at most')).toBeVisible()
+    expect(screen.getByText('2 of 2')).toBeVisible()
+    expect(screen.getByText('Redis, shared by all processes')).toBeVisible()
     expect(await screen.findByText('Nobody has shared a clip yet.')).toBeVisible()
     expect(JSON.stringify({ ...localStorage, ...sessionStorage })).not.toContain('right')
     await user.click(screen.getByRole('button', { name: 'Forget the token' }))
