@@ -1,6 +1,7 @@
 """Options that several training tools share, checked before anything long begins."""
 
 import math
+from typing import overload
 
 import typer
 
@@ -35,13 +36,17 @@ def check_model(name: str | None) -> str | None:
     return name
 
 
-def check_seeds(text: str) -> str:
-    """Callback of `--seeds`.
+@overload
+def check_seeds(text: str) -> str: ...
+@overload
+def check_seeds(text: None) -> None: ...
+def check_seeds(text: str | None) -> str | None:
+    """Callback of `--seeds`; None, where an option may be left out, stays None.
 
     Raises:
         typer.BadParameter: anything but whole numbers separated by commas.
     """
-    if not all(part.strip().isdecimal() for part in text.split(",")):
+    if text is not None and not all(part.strip().isdecimal() for part in text.split(",")):
         raise typer.BadParameter(f"{text!r} is no list of whole numbers such as 0,1,2")
     return text
 

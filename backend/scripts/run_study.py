@@ -35,6 +35,7 @@ from app.ml.unseen import SHIPPED_ACCEPTANCE, FoldOutcome, calibrate, hold_out, 
 from scripts.console import STDERR, user_errors
 from scripts.corpus import CORPORA
 from scripts.evaluate_unseen import fold_path, load_corpus_once, run_fold
+from scripts.options import check_seeds
 
 LANGUAGE: Final = "ase"
 ALL: Final = CORPORA[LANGUAGE].people
@@ -136,12 +137,15 @@ def main(
     *,
     runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = Path("runs/unseen"),
     only: Annotated[str | None, typer.Option(help="Only these recipes of the plan, separated by commas.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(callback=check_seeds, help="Only these of the plan's seeds, separated by commas.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Folds trained at the same time, one thread each.")] = 2,
     output: Annotated[Path | None, typer.Option(help="Write the report here, as Markdown.")] = None,
 ) -> None:
     """Train what is missing of the study and write its report."""
     with user_errors():
-        plan = _chosen(only)
+        plan = _chosen(only, seeds)
         _train_missing(plan, data, runs, jobs)
         results = [_judge(row, data, runs) for row in plan]
         report = write_report(results, control=_permuted_control(data, runs))
@@ -151,15 +155,21 @@ def main(
         output.write_text(report, encoding="utf-8")
 
 
-def _chosen(only: str | None) -> tuple[Row, ...]:
+def _chosen(only: str | None, seeds: str | None) -> tuple[Row, ...]:
+    plan = PLAN if seeds is None else _with_seeds({int(seed) for seed in seeds.split(",")})
     if only is None:
-        return PLAN
+        return plan
     names = [name.strip() for name in only.split(",")]
     unknown = sorted(set(names) - {row.recipe for row in PLAN})
     if unknown:
         known = ", ".join(row.recipe for row in PLAN)
         raise typer.BadParameter(f"{', '.join(unknown)}: not in the study, which has {known}", param_hint="--only")
-    return tuple(row for row in PLAN if row.recipe in names)
+    return tuple(row for row in plan if row.recipe in names)
+
+
+def _with_seeds(seeds: set[int]) -> tuple[Row, ...]:
+    rows = [replace(row, seeds=tuple(seed for seed in row.seeds if seed in seeds)) for row in PLAN]
+    return tuple(row for row in rows if row.seeds)
 
 
 def _train_missing(plan: Sequence[Row], data: Path, runs: Path, jobs: int) -> None:
