@@ -27,6 +27,7 @@ from app.ml.errors import DatasetError
 from app.ml.recipes import get_recipe, recipe_for_model
 from app.ml.tracking import NullTracker, make_tracker
 from app.ml.trainer import Progress as TrainingProgress
+from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training_run import TrainingPlan, run_training
 from scripts.console import STDERR, fail, user_errors
 from scripts.corpus import load_corpus
@@ -49,6 +50,7 @@ def main(
         str | None,
         typer.Option(callback=check_model, help="The starter recipe with this network, see app/ml/model_configs.py."),
     ] = None,
+    pretrained: Annotated[Path | None, typer.Option(help="Encoder of pretrain_encoder to start from.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Batches, instead of the recipe's.")] = None,
     seed: Annotated[int, typer.Option(help="Same machine, same seed, same weights.")] = 0,
     unseen: Annotated[Path | None, typer.Option(help="Report of evaluate_unseen, for calibration.")] = None,
@@ -82,6 +84,7 @@ def main(
             calibration=_read_calibration(unseen, chosen.name) if unseen else None,
             int8=int8,
             checkpoint=checkpoint,
+            pretrained=PretrainedEncoder.load(pretrained) if pretrained else None,
             facts={"licence": "weights: MIT and Apache-2.0 data, see MODEL_CARD.md"} if corpus else {},
         )
         copies = find_copies(clips)

@@ -7,10 +7,11 @@ from typing import Final
 
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.model_configs import ModelConfig, get_model_config, model_config_names
-from app.ml.training.config import TrainerConfig
+from app.ml.training.config import PretrainingConfig, TrainerConfig
 from app.ml.training.sampling import SamplingConfig
 
 SHORT: Final = "-short"
+PRETRAINED: Final = "-pretrained"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class Recipe:
     """Everything that decides what a training run gives, except data and seed.
 
     Attributes:
+        pretraining: how the network first learns from the training clips without their labels; None is not at all.
         tta: judge by the mean over five views of every clip (`app.ml.tta`); the training stays the same.
     """
 
@@ -25,6 +27,7 @@ class Recipe:
     model: ModelConfig
     trainer: TrainerConfig
     tta: bool = False
+    pretraining: PretrainingConfig | None = None
 
     def with_seed(self, seed: int) -> TrainerConfig:
         """The training settings under another seed."""
@@ -64,6 +67,12 @@ def shortened(recipe: Recipe) -> Recipe:
     return replace(recipe, name=f"{recipe.name}{SHORT}", trainer=replace(recipe.trainer, steps=300, batch_size=32))
 
 
+def with_pretraining(recipe: Recipe) -> Recipe:
+    """The same for a network that was first pretrained on its own training clips, in batches of the same size."""
+    pretraining = PretrainingConfig(batch_size=recipe.trainer.batch_size)
+    return replace(recipe, name=f"{recipe.name}{PRETRAINED}", pretraining=pretraining)
+
+
 # What ships: also streams, wandering hands, unknown movement, more variation of the hands, a prior on people.
 _STARTER: Final = Recipe(name="starter", model=get_model_config("starter"), trainer=TrainerConfig(people_prior=0.5))
 _RECIPES: Final = {
@@ -90,13 +99,15 @@ _RECIPES: Final = {
 
 
 def get_recipe(name: str) -> Recipe:
-    """Look a recipe up by name; with the ending `-short` it is `shortened`.
+    """Look a recipe up by name; with the ending `-short` it is `shortened`, with `-pretrained` pretrained.
 
     Raises:
         ValueError: no recipe has that name.
     """
     if name.endswith(SHORT):
         return shortened(get_recipe(name.removesuffix(SHORT)))
+    if name.endswith(PRETRAINED):
+        return with_pretraining(get_recipe(name.removesuffix(PRETRAINED)))
     if name not in _RECIPES:
         msg = f"unknown recipe {name!r}; known: {', '.join(_RECIPES)}"
         raise ValueError(msg)
@@ -104,7 +115,7 @@ def get_recipe(name: str) -> Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Names that `get_recipe` takes, without the shortened ones."""
+    """Names that `get_recipe` takes, without their endings."""
     return tuple(_RECIPES)
 
 

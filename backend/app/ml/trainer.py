@@ -26,6 +26,7 @@ from app.ml.training.averaging import WeightAverage
 from app.ml.training.checkpoints import load_checkpoint, save_checkpoint
 from app.ml.training.config import TrainerConfig
 from app.ml.training.mixup import mix
+from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training.sampling import IGNORE, Batch, WindowSampler
 from app.ml.training.schedules import warmup_cosine
 from app.ml.types import FloatArray
@@ -77,6 +78,7 @@ class SignTrainer:
         train: LandmarkDataset,
         *,
         val: LandmarkDataset | None = None,
+        pretrained: PretrainedEncoder | None = None,
         checkpoint: Path | None = None,
         on_progress: ProgressListener | None = None,
     ) -> TrainingResult:
@@ -85,12 +87,14 @@ class SignTrainer:
         Args:
             train: what to learn from.
             val: people who are in neither `train` nor the final test; judged every `eval_every` steps.
+            pretrained: what the network's encoder starts from, instead of random weights.
             checkpoint: file that is written at every evaluation and read at the start when it exists.
             on_progress: told after every step.
 
         Raises:
-            DatasetError: the sets' labels differ, or a signer is on both sides.
+            DatasetError: the sets' labels differ, or a signer is on both sides or was seen in pretraining.
             ArtifactError: the checkpoint is of another model, data set or configuration.
+            ManifestMismatchError: the pretrained encoder is of another network.
         """
         if val is not None:
             _check_sides(train, val)
@@ -98,8 +102,11 @@ class SignTrainer:
         with _reproducible(config.num_threads):
             torch.manual_seed(config.seed)
             model = build_model(self._model_config, num_features=self._spec.num_features, num_labels=len(train.labels))
+            if pretrained is not None:
+                pretrained.require_unseen(() if val is None else val.signers)
+                pretrained.load_into(model, feature_spec=config.feature_spec)
             run = _Run(model, config)
-            identity = "" if checkpoint is None else self._identity(train)
+            identity = "" if checkpoint is None else self._identity(train, pretrained)
             if checkpoint is not None and checkpoint.exists():
                 run.load(load_checkpoint(checkpoint, identity=identity))
             sampler = WindowSampler(
@@ -126,9 +133,10 @@ class SignTrainer:
             add_people_prior(model, train, weight=config.people_prior)
             return TrainingResult(model=model, history=tuple(run.history))
 
-    def _identity(self, train: LandmarkDataset) -> str:
+    def _identity(self, train: LandmarkDataset, pretrained: PretrainedEncoder | None) -> str:
         """What a checkpoint must have been made with to be continued."""
-        return f"{self._model_config.to_dict()} {asdict(self._config)} {train.content_hash()}"
+        start = "" if pretrained is None else f" {pretrained.sha256}"
+        return f"{self._model_config.to_dict()} {asdict(self._config)} {train.content_hash()}{start}"
 
     def _evaluate(self, run: "_Run", val: LandmarkDataset | None, progress: Progress) -> Progress:
         accuracy = None

@@ -22,10 +22,12 @@ from app.ml.evaluation import Confusion, Score, choose_threshold, find_confusion
 from app.ml.export import export_to_onnx
 from app.ml.figures import CurvePoint, draw_confusion_matrix, draw_curves
 from app.ml.inference.decision import softmax
+from app.ml.pretraining import pretrain_for
 from app.ml.provenance import git_revision
 from app.ml.recipes import Recipe
 from app.ml.tracking import Param, RunDescription, RunStatus, Tracker, flatten
 from app.ml.trainer import Progress, SignTrainer, predict_logits
+from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.types import FloatArray
 from app.ml.unseen import SHIPPED_ACCEPTANCE, describe_model
 
@@ -34,9 +36,11 @@ _LOGGED_EVERY: Final = 10
 
 
 class Phase(StrEnum):
-    """What a run is doing. Only TRAINING takes long, and only there steps are reported."""
+    """What a run is doing. PRETRAINING, which few recipes have, and TRAINING take long; the steps of the latter are
+    reported."""
 
     PREPARING = "preparing"
+    PRETRAINING = "pretraining"
     TRAINING = "training"
     EVALUATING = "evaluating"
     EXPORTING = "exporting"
@@ -51,6 +55,7 @@ class TrainingPlan:
         background: recordings of anything else, taught as unknown movement.
         held_out: signers who are kept out of training and judge the model.
         output: the `.pt` file to write; the ONNX files come beside it.
+        pretrained: the encoder to start from; None is as the recipe says.
         calibration: temperature and threshold; None fits them to the people held out, or takes the plain default.
         curve_so_far: what an earlier attempt of this run had reached, for the picture of the whole curve.
         facts: what else the manifest's provenance should say.
@@ -62,6 +67,7 @@ class TrainingPlan:
     seed: int = 0
     held_out: Sequence[str] = ()
     output: Path
+    pretrained: PretrainedEncoder | None = None
     calibration: Calibration | None = None
     int8: bool = True
     checkpoint: Path | None = None
@@ -132,11 +138,11 @@ def run_training(
         plan: what to do.
         tracker: told everything; it never makes the run fail.
         on_progress: told after every step; raising stops the run, which then counts as cancelled.
-        on_phase: told when a phase begins; may raise likewise.
+        on_phase: told when a phase begins, and again after every step of pretraining; may raise likewise.
 
     Raises:
         DatasetError: the data cannot be trained on, or the split would not be honest.
-        ArtifactError: the checkpoint is of another run.
+        ArtifactError: the checkpoint is of another run, the pretrained encoder of another network.
         ExportError: the exported model does not answer as the trained one.
         OSError: a file cannot be written.
     """
@@ -181,11 +187,17 @@ def _run(
             held_out_signers=people,
         )
     )
+    pretrained = plan.pretrained
+    if pretrained is None and plan.recipe.pretraining is not None:
+        on_phase(Phase.PRETRAINING)
+        pretrained = pretrain_for(
+            plan.recipe, [*train, *plan.background], seed=plan.seed, on_progress=lambda _: on_phase(Phase.PRETRAINING)
+        )
     on_phase(Phase.TRAINING)
     curve = _Curve(tracker, on_progress, plan.curve_so_far)
     config = plan.recipe.with_seed(plan.seed)
     result = SignTrainer(plan.recipe.model, config).fit(
-        dataset, val=val, checkpoint=plan.checkpoint, on_progress=curve.note
+        dataset, val=val, pretrained=pretrained, checkpoint=plan.checkpoint, on_progress=curve.note
     )
     on_phase(Phase.EVALUATING)
     answers = None
@@ -213,6 +225,7 @@ def _run(
             "signers": list(dataset.signers),
             "held_out": people,
             "calibrated_on": calibrated_on,
+            **({} if pretrained is None else {"pretrained": pretrained.sha256}),
             **plan.facts,
         },
     )

@@ -31,6 +31,7 @@ from app.ml.inference.decision import softmax
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, RIGHT_HAND
 from app.ml.model import SignEncoder
+from app.ml.pretraining import pretrain_for
 from app.ml.recipes import Recipe
 from app.ml.trainer import ProgressListener, SignTrainer, predict_logits
 from app.ml.training.config import TrainerConfig
@@ -161,11 +162,9 @@ def train_fold(
     """Train without the fold's person, then ask about that person's clips."""
     config = recipe.with_seed(seed)
     begin_s = time.process_time()
-    model = (
-        SignTrainer(recipe.model, config)
-        .fit(LandmarkDataset(fold.train, labels=fold.labels), on_progress=on_progress)
-        .model
-    )
+    dataset = LandmarkDataset(fold.train, labels=fold.labels)
+    pretrained = pretrain_for(recipe, fold.train, seed=seed)
+    model = SignTrainer(recipe.model, config).fit(dataset, pretrained=pretrained, on_progress=on_progress).model
     train_cpu_s = time.process_time() - begin_s
     outcome = FoldOutcome(
         person=fold.person,

@@ -151,3 +151,31 @@ def test_copies_are_pointed_out(tmp_path: Path, data: Path) -> None:
     assert result.exit_code == 2
     assert "1 clips are copies of others" in result.stderr
     assert "on both sides of the split" in result.stderr
+
+
+def test_a_network_is_chosen_by_name_with_the_starters_settings(data: Path, tmp_path: Path) -> None:
+    result = train(
+        "--data", data, "--output", tmp_path / "model_v1.pt", "--model", "spatial_tcn", "--steps", "1", "--no-int8",
+        "--no-tracking",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    manifest = read_manifest(tmp_path / "model_v1.onnx")
+    assert (manifest.config["name"], manifest.feature_spec) == ("spatial_tcn", "landmarks75")
+    assert manifest.provenance["recipe"] == "spatial_tcn"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--model", "enormous"), "unknown model config 'enormous'"),
+        (("--model", "large", "--recipe", "reference"), "give either --recipe reference or --model large"),
+    ],
+)
+def test_a_network_that_is_unknown_or_named_twice_is_refused(
+    data: Path, tmp_path: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    result = train("--data", data, "--output", tmp_path / "model_v1.pt", *arguments)
+
+    assert result.exit_code == 2
+    assert complaint in result.output

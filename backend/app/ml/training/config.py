@@ -45,3 +45,30 @@ class TrainerConfig:
     seed: int = 0
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainingConfig:
+    """How an encoder learns from unlabelled clips before it is trained; `steps` counts batches.
+
+    Attributes:
+        masked: share of the landmarks in view that are hidden and must be found.
+        max_frames: T at most; longer clips are cut.
+        speed: log standard deviation of the playback speed.
+        learning_rate: peak of warm-up and cosine.
+        weight_decay: on matrices only, never on norms and biases.
+    """
+
+    steps: int = 300
+    batch_size: int = 64
+    masked: float = 0.15
+    max_frames: int = 36
+    speed: float = 0.22
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 30
+    clip_norm: float = 1.0
+    num_threads: int = 1
+    augmentation: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(jitter=0.0, hand_gap=0.0, hand_loss=0.0, slow_camera=0.0)
+    )
