@@ -1,9 +1,23 @@
 """Tables. A change here needs a migration beside it (`alembic revision --autogenerate` from `backend`)."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import JSON, DateTime, Float, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Float, Index, Integer, LargeBinary, String, TypeDecorator, UniqueConstraint
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, in UTC. SQLite forgets time zones, so they are given back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """What was read, in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
@@ -33,8 +47,8 @@ class ModelVersionRow(Base):
     backend: Mapped[str] = mapped_column(String(32))
     file_name: Mapped[str] = mapped_column(String(255))
     num_labels: Mapped[int] = mapped_column(Integer)
-    first_loaded_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    last_loaded_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    first_loaded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_loaded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class FeedbackClipRow(Base):
@@ -58,6 +72,6 @@ class FeedbackClipRow(Base):
     model_version: Mapped[str] = mapped_column(String(64))
     num_frames: Mapped[int] = mapped_column(Integer)
     duration_ms: Mapped[float] = mapped_column(Float)
-    consented_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    consented_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     clip: Mapped[bytes] = mapped_column(LargeBinary)
