@@ -68,6 +68,11 @@ mlflow: $(LAB) ## look at the recorded training runs on http://127.0.0.1:5000 (M
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true exec $(PYTHON_BIN) -m mlflow ui \
 		--backend-store-uri "sqlite:///$(MLFLOW_STORE)" --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1
 
+.PHONY: secrets
+secrets: ## write the secrets that docker-compose*.yml want, and that .env has not, into .env
+	@tools/require.sh openssl >/dev/null
+	@tools/make-secrets.sh .env
+
 .PHONY: setup
 setup: $(BASE) $(PAGE) ## install and build only, start nothing
 
