@@ -8,6 +8,10 @@ MlError
 │   └── ManifestMismatchError  feature spec, labels or hash differ from what is expected
 ├── ExportError             an exported model that does not answer as its source does
 ├── DatasetError            data that cannot be trained or evaluated on
+├── NotAnsweredError        a window that was not answered, though nothing is wrong with it
+│   ├── OverloadedError     too much waits already; says when to try again
+│   ├── DeadlinePassedError its time was up before its turn came
+│   └── RecogniserDownError the recogniser hangs, broke or was closed
 └── MissingExtraError       an optional package is not installed
 """
 
@@ -42,6 +46,30 @@ class ExportError(MlError):
 
 class DatasetError(MlError):
     """Data that cannot be trained or evaluated on."""
+
+
+class NotAnsweredError(MlError):
+    """A window that was not answered, though nothing is wrong with it."""
+
+
+class OverloadedError(NotAnsweredError):
+    """Too much waits already.
+
+    Attributes:
+        retry_after_s: when an answer in time is to be expected, as far as the measured cost of windows tells.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassedError(NotAnsweredError):
+    """A window's time was up before its turn came."""
+
+
+class RecogniserDownError(NotAnsweredError):
+    """The recogniser hangs, broke or was closed."""
 
 
 class MissingExtraError(MlError):

@@ -3,6 +3,7 @@
 Shapes: T frames, 75 points, 3 coordinates (x, y, z).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -25,12 +26,15 @@ class LandmarkWindow:
         times_ms: float64 `[T]`, capture times, strictly increasing.
         width: frame width in pixels; only the ratio to `height` matters.
         height: frame height in pixels.
+        deadline_s: when the answer is no longer wanted, on the event loop's clock; None waits for ever. It travels with
+            the window, so that every wrapper hands it on.
     """
 
     landmarks: FloatArray
     times_ms: TimesArray
     width: int = 640
     height: int = 480
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,5 +76,17 @@ class Predictor(Protocol):
 
         Raises:
             InvalidLandmarksError: the window has no frame, or its arrays do not fit together.
+        """
+        ...
+
+
+class BatchPredictor(Protocol):
+    """A recogniser that answers several windows in one call: the pipeline, or a server far away."""
+
+    async def infer_many(self, windows: Sequence[LandmarkWindow]) -> Sequence[Prediction]:
+        """Recognise each window as one sign; an answer a window, in their order.
+
+        Raises:
+            InvalidLandmarksError: a window cannot be used; none is answered then.
         """
         ...
