@@ -18,7 +18,9 @@ from app.core.errors import ConfigurationError
 from app.core.metrics import ServerMetrics
 from app.core.tasks import TaskSet
 from app.db.database import Database
+from app.ml.batch_processor import BatchedInferenceQueue
 from app.ml.errors import MlError
+from app.ml.inference.batch_policy import BatchLimits
 from app.ml.metrics import InferenceMetrics
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.tta import TtaPredictor
@@ -59,6 +61,8 @@ class LoadedRecogniser:
     predictor: Predictor
     active: ActiveModel
     close: Callable[[], None]
+    queue: BatchedInferenceQueue | None = None
+    """Where windows wait for the model; it has to be run in the background."""
 
 
 Loader = Callable[[Settings, InferenceMetrics], LoadedRecogniser]
@@ -79,7 +83,15 @@ def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedReco
     )
     info = pipeline.backend_info
     tta = settings.inference.tta
-    predictor = TtaPredictor(pipeline, manifest=pipeline.manifest) if tta else pipeline
+    batch = settings.batch
+    limits = BatchLimits(
+        batch_size=batch.batch_size,
+        max_latency_ms=batch.max_latency_ms,
+        capacity=batch.capacity,
+        stall_s=batch.stall_s,
+    )
+    queue = BatchedInferenceQueue(pipeline, limits=limits, metrics=metrics)
+    predictor = TtaPredictor(queue, manifest=pipeline.manifest) if tta else queue
     active = ActiveModel(
         manifest=pipeline.manifest,
         backend=info.name,
@@ -87,8 +99,9 @@ def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedReco
         sha256=info.sha256,
         fallback_reason=info.fallback_reason,
         tta=tta,
+        batch=limits,
     )
-    return LoadedRecogniser(predictor=predictor, active=active, close=pipeline.close)
+    return LoadedRecogniser(predictor=predictor, active=active, close=pipeline.close, queue=queue)
 
 
 async def prepare_database(settings: Settings) -> None:
@@ -145,6 +158,8 @@ def build_app(
             await services.models.record()
             app.state.services = services
             services.hub.start()
+            if loading[0] is not None and loading[0].queue is not None:
+                tasks.start(loading[0].queue.run(), name="batch queue")
             yield
             await tasks.close()
             await services.sessions.stop()
@@ -225,13 +240,19 @@ def _make_services(
         tasks=tasks,
         metrics=metrics,
     )
+    queue = None if loaded is None else loaded.queue
+    if queue is not None:
+        metrics.watch("queue_depth", "Windows waiting for the recogniser", lambda: queue.num_waiting)
     metrics.watch("model_loaded", "1 when signs can be translated", lambda: float(active is not None), workers="min")
     return AppServices(
         hub=hub,
         sessions=sessions,
         feedback=feedback,
         models=ModelService(
-            active, no_model_reason=no_model_reason, versions=ModelVersionRepository(database.sessions)
+            active,
+            no_model_reason=no_model_reason,
+            versions=ModelVersionRepository(database.sessions),
+            get_problem=(lambda: None) if queue is None else queue.get_problem,
         ),
         catalog=catalog,
         operator=operator,

@@ -13,6 +13,7 @@ from app.api.errors import WIRE_ERRORS
 from app.api.outbox import Outbox
 from app.api.ws_messages import (
     CLIENT_MESSAGES,
+    REPEATED_ERRORS,
     AlternativeMessage,
     Busy,
     CaptionMessage,
@@ -41,13 +42,7 @@ from app.ml.inference.segmenter import PartialSign, StateChanged
 from app.ml.landmarks.wire import FrameError, decode_frame
 from app.ml.metrics import Stage
 from app.ml.types import Alternative
-from app.services.events import (
-    CaptionChanged,
-    ProblemReported,
-    SessionEvent,
-    SignFinished,
-    StreamEnded,
-)
+from app.services.events import CaptionChanged, ProblemReported, SessionEvent, SignFinished, StreamEnded
 from app.services.feedback_service import FeedbackService
 from app.services.inference_service import TranslationSession
 from app.services.session_service import SessionService
@@ -57,8 +52,6 @@ logger = logging.getLogger(__name__)
 
 _MESSAGES_PER_TURN = 64
 """After so many messages in a row the other connections get their turn."""
-_REPEATED_ERRORS = frozenset({ErrorCode.BAD_VALUES, ErrorCode.TIME_NOT_INCREASING, ErrorCode.INFERENCE_FAILED})
-"""Errors that a well-meaning client may cause 30 times a second: told once a second, never held against it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,7 +365,7 @@ class Connection:
 
     def _tell_error(self, code: ErrorCode, message: str) -> None:
         self._metrics.error_told("stream", code.value)
-        if code in _REPEATED_ERRORS:
+        if code in REPEATED_ERRORS:
             now_s = time.monotonic()
             if now_s - self._told_s.get(code, -1.0) < 1.0:
                 return
@@ -396,4 +389,10 @@ def _alternatives(alternatives: Sequence[Alternative]) -> list[AlternativeMessag
 
 
 def _stream_info(hello: Hello) -> StreamInfo:
-    return StreamInfo(width=hello.width, height=hello.height, mirrored=hello.mirrored, locale=hello.locale)
+    return StreamInfo(
+        width=hello.width,
+        height=hello.height,
+        mirrored=hello.mirrored,
+        locale=hello.locale,
+        is_live=hello.pace == "live",
+    )

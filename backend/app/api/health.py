@@ -13,16 +13,26 @@ from app.services.model_service import ActiveModel
 router = APIRouter(tags=["health"])
 
 
+class QueueLimits(BaseModel):
+    """Windows in one call of the model, how long one is held back for others at most, and how many may wait."""
+
+    batch_size: int
+    max_latency_ms: float
+    capacity: int
+
+
 class ModelHealth(BaseModel):
     """Which model answers; `fallback_reason` says why it is not the preferred file, null when it is.
 
-    `tta` tells whether every window is asked about in several views (test-time augmentation).
+    `tta` tells whether every window is asked about in several views (test-time augmentation); `batch` the limits of the
+    queue in front of the model, null without one.
     """
 
     version: str
     backend: str
     fallback_reason: str | None
     tta: bool
+    batch: QueueLimits | None
 
 
 class Health(BaseModel):
@@ -43,12 +53,24 @@ class Readiness(BaseModel):
     model: ModelHealth | None
 
 
+def queue_limits(active: ActiveModel) -> QueueLimits | None:
+    """Limits of the queue in front of the active model."""
+    limits = active.batch
+    if limits is None:
+        return None
+    return QueueLimits(batch_size=limits.batch_size, max_latency_ms=limits.max_latency_ms, capacity=limits.capacity)
+
+
 def model_health(active: ActiveModel | None) -> ModelHealth | None:
     """The short facts of the active model."""
     if active is None:
         return None
     return ModelHealth(
-        version=active.manifest.version, backend=active.backend, fallback_reason=active.fallback_reason, tta=active.tta
+        version=active.manifest.version,
+        backend=active.backend,
+        fallback_reason=active.fallback_reason,
+        tta=active.tta,
+        batch=queue_limits(active),
     )
 
 
@@ -64,6 +86,9 @@ async def get_readiness(services: Services, response: Response) -> Readiness:
     reasons: list[str] = []
     if services.models.active is None:
         reasons.append(services.models.no_model_reason)
+    problem = services.models.get_problem()
+    if problem is not None:
+        reasons.append(problem)
     if services.sessions.is_draining:
         reasons.append("the server is shutting down")
     response.status_code = 503 if reasons else 200

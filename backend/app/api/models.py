@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from app.api.deps import OperatorOnly, Services
 from app.api.errors import ErrorBody
+from app.api.health import QueueLimits, queue_limits
 from app.core.version import VERSION
 from app.services.model_service import ActiveModel
 from app.services.session_store import StoreKind
@@ -25,6 +26,7 @@ class ModelInfo(BaseModel):
     backend: str
     fallback_reason: str | None
     tta: bool
+    batch: QueueLimits | None
     feature_spec: str
     config: dict[str, str | int | float | bool]
     languages: list[str]
@@ -118,6 +120,7 @@ def _describe(active: ActiveModel) -> ModelInfo:
         backend=active.backend,
         fallback_reason=active.fallback_reason,
         tta=active.tta,
+        batch=queue_limits(active),
         feature_spec=manifest.feature_spec,
         config=manifest.config,
         languages=sorted({item.language for item in manifest.labels if item.label in active.sign_labels}),

@@ -59,6 +59,18 @@ class ErrorCode(StrEnum):
     FEEDBACK_FAILED = "feedback_failed"
     NO_MODEL = "no_model"
     INFERENCE_FAILED = "inference_failed"
+    INFERENCE_OVERLOADED = "inference_overloaded"
+
+
+REPEATED_ERRORS: Final = frozenset(
+    {
+        ErrorCode.BAD_VALUES,
+        ErrorCode.TIME_NOT_INCREASING,
+        ErrorCode.INFERENCE_FAILED,
+        ErrorCode.INFERENCE_OVERLOADED,
+    }
+)
+"""Errors that a well-meaning client may cause 30 times a second: told once a second, never held against it."""
 
 
 class _ClientMessage(BaseModel):

@@ -68,6 +68,17 @@ class InferenceSettings(BaseModel):
     tta: bool = Field(default=False, description="Ask about five views of every window: five times the work.")
 
 
+class BatchSettings(BaseModel):
+    """The queue in which windows of all streams wait for the recogniser, and share calls of the model."""
+
+    batch_size: int = Field(default=32, ge=1, le=1_024, description="Windows in one call, at most.")
+    max_latency_ms: float = Field(
+        default=50.0, ge=0, le=10_000, description="A window is held back at most so long, and only where that gains."
+    )
+    capacity: int = Field(default=256, ge=1, le=100_000, description="Windows that may wait; one more is refused.")
+    stall_s: float = Field(default=10.0, gt=0, le=600, description="A call that runs longer counts as hanging.")
+
+
 class FeedbackSettings(BaseModel):
     """Corrections given with consent, kept in quarantine."""
 
@@ -143,6 +154,7 @@ class Settings(BaseSettings):
     stream: StreamSettings = Field(default_factory=StreamSettings)
     caption: CaptionSettings = Field(default_factory=CaptionSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
+    batch: BatchSettings = Field(default_factory=BatchSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     tls: TlsSettings = Field(default_factory=TlsSettings)

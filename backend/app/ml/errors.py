@@ -59,7 +59,7 @@ class OverloadedError(NotAnsweredError):
         retry_after_s: when an answer in time is to be expected, as far as the measured cost of windows tells.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 

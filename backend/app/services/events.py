@@ -13,6 +13,7 @@ class ProblemKind(StrEnum):
 
     TIME_NOT_INCREASING = "time_not_increasing"
     INFERENCE_FAILED = "inference_failed"
+    INFERENCE_OVERLOADED = "inference_overloaded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

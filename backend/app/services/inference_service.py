@@ -9,7 +9,6 @@ few a second), none per frame.
 """
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 
@@ -27,7 +26,7 @@ from app.ml.inference.segmenter import (
 from app.ml.inference.segmenter_memory import SegmenterState
 from app.ml.landmarks.layout import mirror
 from app.ml.metrics import Stage
-from app.ml.types import FloatArray, LandmarkWindow, Prediction
+from app.ml.types import FloatArray, LandmarkWindow
 from app.services.backlog import Backlog, End, QueuedFrame, Reset
 from app.services.events import (
     CaptionChanged,
@@ -39,13 +38,12 @@ from app.services.events import (
     StreamEnded,
     StreamStats,
 )
+from app.services.questions import ask, describe_failure
 from app.services.session_record import Lease, SessionProgress, SessionRecord
 from app.services.sign_history import SignHistory
 from app.services.stream_meter import StreamMeter
 from app.services.streams import SessionContext, StreamInfo
 from app.services.timeline import Timeline, TimeVerdict
-
-logger = logging.getLogger(__name__)
 
 
 class TranslationSession:
@@ -327,19 +325,20 @@ class TranslationSession:
 
     async def _answer(self, window: LandmarkWindow) -> None:
         asked_s = self._clock()
+        is_partial = self._ending is None and self._segmenter.state is not SegmenterState.INFERRING
+        lag_s = asked_s - self._asked_received_s if is_partial and self.stream.is_live else None
         try:
             async with asyncio.timeout(self.rules.inference_timeout_s):
-                prediction = await self.recogniser.predictor.infer(window)
+                prediction = await ask(self.recogniser.predictor, window, rules=self.rules, lag_s=lag_s)
         except (MlError, SignFlowError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {self.rules.inference_timeout_s} s"
-            logger.warning("session %s: the recogniser did not answer: %s", self.session_id, reason)
             self._metrics.inference.failed(error, self._clock() - asked_s)
-            self._tell(ProblemReported(kind=ProblemKind.INFERENCE_FAILED, message=reason))
-            prediction = Prediction(label=None, confidence=0.0, alternatives=(), model_version=self.recogniser.version)
+            self._tell(describe_failure(error, session_id=self.session_id, rules=self.rules))
+            step = self._segmenter.go_without(model_version=self.recogniser.version)
         else:
             self._metrics.inference.answered(prediction, self._clock() - asked_s)
+            step = self._segmenter.resolve(prediction)
         self._asking = False
-        self._apply(self._segmenter.resolve(prediction), received_s=self._asked_received_s)
+        self._apply(step, received_s=self._asked_received_s)
         self._continue()
 
     def _recover(self) -> None:

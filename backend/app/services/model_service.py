@@ -1,11 +1,12 @@
 """Which model is active, or why none is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.core.errors import NoModelError
 from app.ml.artifacts import ModelManifest
+from app.ml.inference.batch_policy import BatchLimits
 from app.repositories.model_versions import LoadedModel, ModelVersionRepository
 
 
@@ -17,6 +18,7 @@ class ActiveModel:
         backend: what runs it, e.g. `onnx`.
         fallback_reason: why the preferred file is not in use; None when it is.
         tta: whether every window is asked about in several views (test-time augmentation).
+        batch: limits of the queue in front of it; None without a queue.
     """
 
     manifest: ModelManifest
@@ -25,6 +27,7 @@ class ActiveModel:
     sha256: str
     fallback_reason: str | None = None
     tta: bool = False
+    batch: BatchLimits | None = None
 
     @property
     def sign_labels(self) -> frozenset[str]:
@@ -33,10 +36,21 @@ class ActiveModel:
 
 
 class ModelService:
-    """Knows the active model; `active` None means that none could be loaded, for `no_model_reason`."""
+    """Knows the active model; `active` None means that none could be loaded, for `no_model_reason`.
 
-    def __init__(self, active: ActiveModel | None, *, no_model_reason: str, versions: ModelVersionRepository) -> None:
+    `get_problem` says why the model does not answer at present; None when it does.
+    """
+
+    def __init__(
+        self,
+        active: ActiveModel | None,
+        *,
+        no_model_reason: str,
+        versions: ModelVersionRepository,
+        get_problem: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.active = active
+        self.get_problem = get_problem
         self.no_model_reason = no_model_reason
         self._versions = versions
 

@@ -35,6 +35,8 @@ class SessionRules:
         history_signs: finished signs kept for resuming.
         clips_in_memory: last signs whose landmarks are kept for corrections.
         inference_timeout_s: an answer that takes longer counts as not sure.
+        partial_patience_s: after this long a live stream no longer wants to know what goes on in a frame: it moves on
+            without asking, so that it does not fall behind. Finished signs are asked about until `inference_timeout_s`.
         partial_interval_ms: least capture time between two partial answers that are told.
         pause_ms: a longer gap between two frames ends the sign in progress, as if the stream had paused.
         stray_frames: so many consecutive frames on another timeline are a clock that jumped, and start a new one.
@@ -44,6 +46,7 @@ class SessionRules:
     history_signs: int = 200
     clips_in_memory: int = 12
     inference_timeout_s: float = 5.0
+    partial_patience_s: float = 0.5
     partial_interval_ms: float = 100.0
     pause_ms: float = 2_000.0
     stray_frames: int = 5
@@ -52,12 +55,13 @@ class SessionRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamInfo:
-    """What the client says about its frames."""
+    """What the client says about its frames; `is_live` false is a recording, of which nothing is left out."""
 
     width: int = 640
     height: int = 480
     mirrored: bool = False
     locale: str = "en"
+    is_live: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

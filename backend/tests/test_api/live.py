@@ -20,6 +20,7 @@ from app.api.deps import AppServices
 from app.bootstrap import LoadedRecogniser, build_app
 from app.core.config import FeedbackSettings, InferenceSettings, Settings, StreamSettings
 from app.core.tasks import TaskSet
+from app.ml.batch_processor import BatchedInferenceQueue
 from app.ml.errors import ModelNotFoundError
 from app.ml.metrics import InferenceMetrics
 from app.ml.types import Predictor
@@ -84,13 +85,14 @@ async def serve(
     data_dir: Path,
     *,
     predictor: Predictor | None = None,
+    queue: BatchedInferenceQueue | None = None,
     stream: StreamSettings | None = None,
     feedback: FeedbackSettings | None = None,
     inference: InferenceSettings | None = None,
     allowed_origins: list[str] | None = None,
     redis_url: str | None = None,
 ) -> AsyncGenerator[LiveServer]:
-    """Serve with a predictor (a fast fake by default) until the block ends, then shut down properly."""
+    """Serve with a predictor or a queue (a fast fake by default) until the block ends, then shut down properly."""
     settings = make_settings(
         data_dir,
         stream=stream,
@@ -100,7 +102,12 @@ async def serve(
         redis_url=redis_url,
     )
     operator, _ = load_operator(data_dir, configured=OPERATOR_TOKEN)
-    loaded = LoadedRecogniser(predictor=predictor or FakePredictor(), active=fake_active_model(), close=lambda: None)
+    loaded = LoadedRecogniser(
+        predictor=predictor or queue or FakePredictor(),
+        active=fake_active_model(),
+        close=lambda: None,
+        queue=queue,
+    )
     app = build_app(settings, operator=operator, loader=lambda _settings, _metrics: loaded)
     async with run_app(app, settings) as live:
         yield live

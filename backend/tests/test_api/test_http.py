@@ -25,7 +25,13 @@ async def test_a_server_with_a_model_is_healthy_and_ready(tmp_path: Path) -> Non
     async with serve(tmp_path) as live, http_client(live) as http:
         health, ready, model = [await http.get(path) for path in ("/health", "/ready", "/api/v1/models/active")]
 
-    assert health.json()["model"] == {"version": "v7", "backend": "fake", "fallback_reason": None, "tta": False}
+    assert health.json()["model"] == {
+        "version": "v7",
+        "backend": "fake",
+        "fallback_reason": None,
+        "tta": False,
+        "batch": None,
+    }
     assert (ready.status_code, ready.json()["ready"]) == (200, True)
     assert (model.json()["num_signs"], model.json()["languages"]) == (len(FAKE_LABELS), ["ase"])
 

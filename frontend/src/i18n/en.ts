@@ -259,6 +259,10 @@ export const en = {
     tta: 'Test-time augmentation',
     ttaOn: 'on: every question is asked in five views',
     ttaOff: 'off',
+    queue: 'Queue',
+    queueLimits: (limits: { batch_size: number; max_latency_ms: number; capacity: number }) =>
+      `up to ${limits.batch_size} questions a call, held back at most ${limits.max_latency_ms} ms; ${limits.capacity} may wait`,
+    noQueue: 'none',
     features: 'Features',
     threshold: 'Sure from',
     noModel: 'No model is loaded.',

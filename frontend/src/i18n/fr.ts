@@ -279,6 +279,10 @@ export const fr: Dictionary = {
     tta: 'Augmentation au test',
     ttaOn: 'activée\u00a0: chaque question est posée sous cinq vues',
     ttaOff: 'désactivée',
+    queue: 'File d’attente',
+    queueLimits: (limits) =>
+      `jusqu’à ${limits.batch_size} questions par appel, retenues au plus ${limits.max_latency_ms} ms\u00a0; ${limits.capacity} peuvent attendre`,
+    noQueue: 'aucune',
     features: 'Caractéristiques',
     threshold: 'Sûr à partir de',
     noModel: 'Aucun modèle n’est chargé.',

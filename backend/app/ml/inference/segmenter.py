@@ -215,6 +215,27 @@ class Segmenter:
             return self._resolve_where(question, prediction)
         return self._resolve_what(question, question.span, prediction)
 
+    def go_without(self, *, model_version: str) -> Step:
+        """The last step's request stays unanswered: the recogniser is overloaded or down.
+
+        A question about where signs are is left out, and the next one asked in its time; a sign that was to be named is
+        told as "not sure".
+
+        Raises:
+            ValueError: nothing was requested.
+        """
+        if self._question is None:
+            msg = "no request is waiting for a prediction"
+            raise ValueError(msg)
+        question, self._question = self._question, None
+        memory = self._memory
+        if question.span is not None:
+            nothing = Prediction(label=None, confidence=0.0, alternatives=(), model_version=model_version)
+            return self._resolve_what(question, question.span, nothing, is_answered=False)
+        if question.is_last and memory.start_ms is not None:
+            return self._ask_what(memory.start_ms, memory.last_hands_ms, at_ms=self._frames[-1].time_ms, is_cut=False)
+        return Step()
+
     def finish(self) -> Step:
         """The stream ends: finish a sign in progress. May return a request; resolve it as usual."""
         if self._question is not None or not self._frames:
@@ -315,7 +336,9 @@ class Segmenter:
             over = rest
         return None
 
-    def _resolve_what(self, question: _Question, span: tuple[float, float], prediction: Prediction) -> Step:
+    def _resolve_what(
+        self, question: _Question, span: tuple[float, float], prediction: Prediction, *, is_answered: bool = True
+    ) -> Step:
         start_ms, end_ms = span
         partial_labels, self._memory.partial_labels = self._memory.partial_labels, []
         label = prediction.label
@@ -329,7 +352,7 @@ class Segmenter:
         entered = self._enter(
             SegmenterState.RECORDING if question.is_cut else SegmenterState.IDLE, float(self._frames[-1].time_ms)
         )
-        is_movement = label is None and prediction.confidence < self._config.unsure_confidence
+        is_movement = is_answered and label is None and prediction.confidence < self._config.unsure_confidence
         if is_movement or continues:
             return Step(events=entered)
         sign = SignRecognised(

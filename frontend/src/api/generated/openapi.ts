@@ -297,7 +297,8 @@ export interface components {
          * ModelHealth
          * @description Which model answers; `fallback_reason` says why it is not the preferred file, null when it is.
          *
-         *     `tta` tells whether every window is asked about in several views (test-time augmentation).
+         *     `tta` tells whether every window is asked about in several views (test-time augmentation); `batch` the limits of the
+         *     queue in front of the model, null without one.
          */
         ModelHealth: {
             /** Version */
@@ -308,6 +309,7 @@ export interface components {
             fallback_reason: string | null;
             /** Tta */
             tta: boolean;
+            batch: components["schemas"]["QueueLimits"] | null;
         };
         /**
          * ModelInfo
@@ -326,6 +328,7 @@ export interface components {
             fallback_reason: string | null;
             /** Tta */
             tta: boolean;
+            batch: components["schemas"]["QueueLimits"] | null;
             /** Feature Spec */
             feature_spec: string;
             /** Config */
@@ -342,6 +345,18 @@ export interface components {
             provenance: {
                 [key: string]: string | number | string[];
             };
+        };
+        /**
+         * QueueLimits
+         * @description Windows in one call of the model, how long one is held back for others at most, and how many may wait.
+         */
+        QueueLimits: {
+            /** Batch Size */
+            batch_size: number;
+            /** Max Latency Ms */
+            max_latency_ms: number;
+            /** Capacity */
+            capacity: number;
         };
         /**
          * Readiness

@@ -36,7 +36,8 @@ export type ErrorCode =
   | "feedback_full"
   | "feedback_failed"
   | "no_model"
-  | "inference_failed";
+  | "inference_failed"
+  | "inference_overloaded";
 
 /**
  * The JSON messages of signflow.v1, by direction.

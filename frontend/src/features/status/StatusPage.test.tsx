@@ -10,6 +10,7 @@ const MODEL: ModelInfo = {
   backend: 'onnx',
   fallback_reason: null,
   tta: false,
+  batch: { batch_size: 32, max_latency_ms: 50, capacity: 256 },
   feature_spec: 'hands-v1',
   config: {},
   languages: ['ase'],
@@ -67,6 +68,12 @@ describe('server status', () => {
     renderApp({}, '/status')
     expect(await screen.findByText('Test-time augmentation')).toBeVisible()
     expect(screen.getByText(text)).toBeVisible()
+  })
+
+  it('tells the limits of the queue', async () => {
+    fakeServer(HEALTHY)
+    renderApp({}, '/status')
+    expect(await screen.findByText('up to 32 questions a call, held back at most 50 ms; 256 may wait')).toBeVisible()
   })
 
   it('says why it is not ready and what to do', async () => {

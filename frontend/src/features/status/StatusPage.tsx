@@ -102,6 +102,7 @@ function ModelFacts({ model }: { model: ModelInfo }) {
             ),
         },
         { name: t.status.tta, value: model.tta ? t.status.ttaOn : t.status.ttaOff },
+        { name: t.status.queue, value: model.batch ? t.status.queueLimits(model.batch) : t.status.noQueue },
         { name: t.status.features, value: model.feature_spec },
         { name: t.status.threshold, value: t.correct.percent(percent(model.threshold)) },
       ]}
