@@ -3,11 +3,15 @@
 import asyncio
 import logging
 from dataclasses import replace
+from typing import Final
 
 from app.ml.errors import DeadlinePassedError, OverloadedError
 from app.ml.types import LandmarkWindow, Prediction, Predictor
 from app.services.events import ProblemKind, ProblemReported
 from app.services.streams import SessionRules
+
+_TIME_TO_ANSWER: Final = 0.1
+"""Part of the time that must be left for the answer: asking again later than that is in vain."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +43,7 @@ async def ask(predictor: Predictor, window: LandmarkWindow, *, rules: SessionRul
         try:
             return await predictor.infer(window)
         except OverloadedError as error:
-            if loop.time() + error.retry_after_s >= deadline_s:
+            if loop.time() + error.retry_after_s > deadline_s - _TIME_TO_ANSWER * rules.inference_timeout_s:
                 raise
             await asyncio.sleep(error.retry_after_s)
 

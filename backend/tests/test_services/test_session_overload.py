@@ -89,7 +89,7 @@ async def test_a_finished_sign_is_asked_about_until_there_is_room() -> None:
 
 
 async def test_a_finished_sign_that_finds_no_room_at_all_is_told_as_not_sure() -> None:
-    rules = SessionRules(inference_timeout_s=0.1, partial_patience_s=10.0)
+    rules = SessionRules(inference_timeout_s=0.5, partial_patience_s=10.0)
     async with streaming(BusyPredictor(refuses=lambda _, window: not is_patient(window)), rules=rules) as (
         session,
         events,
