@@ -36,6 +36,7 @@ from app.services.session_service import SessionLimits, SessionService
 from app.services.session_store import MemorySessionStore, SessionStore
 from app.services.sign_catalog import SignCatalog
 from app.services.streams import Recogniser, SessionContext, SessionRules
+from app.training_bootstrap import make_training
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,8 @@ def build_app(
             services.hub.start()
             if loading[0] is not None and loading[0].queue is not None:
                 tasks.start(loading[0].queue.run(), name="batch queue")
+            if worker == 0:  # one of the server's processes is enough to look after training
+                tasks.start(services.training.supervise(), name="training")
             yield
             await tasks.close()
             await services.sessions.stop()
@@ -254,6 +257,7 @@ def _make_services(
             versions=ModelVersionRepository(database.sessions),
             get_problem=(lambda: None) if queue is None else queue.get_problem,
         ),
+        training=make_training(settings, database),
         catalog=catalog,
         operator=operator,
         metrics=metrics,

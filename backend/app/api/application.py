@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app.api import docs, feedback, health, models, signs, translate
+from app.api import docs, feedback, health, models, signs, training, translate
 from app.api.errors import install_error_handlers
 from app.api.page import SecurityHeaders, install_page
 from app.core.version import VERSION
@@ -25,8 +25,9 @@ def create_app(*, lifespan: Lifespan | None = None, frontend_dir: Path | None = 
         redoc_url=None,
     )
     install_error_handlers(app)
-    for module in (health, signs, models, feedback, translate, docs):
+    for module in (health, signs, models, feedback, training, translate, docs):
         app.include_router(module.router)
+    app.include_router(training.socket_router)
     app.add_middleware(SecurityHeaders)
     if frontend_dir is not None:
         install_page(app, frontend_dir)

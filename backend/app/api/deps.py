@@ -15,6 +15,7 @@ from app.services.model_service import ModelService
 from app.services.operator_service import OperatorService
 from app.services.session_service import SessionService
 from app.services.sign_catalog import SignCatalog
+from app.services.training_service import TrainingService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class AppServices:
     sessions: SessionService
     feedback: FeedbackService
     models: ModelService
+    training: TrainingService
     catalog: SignCatalog
     operator: OperatorService
     metrics: ServerMetrics

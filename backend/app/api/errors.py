@@ -17,13 +17,17 @@ from app.core.errors import (
     NotFoundError,
     ServerBusyError,
     SignFlowError,
+    TrainingUnavailableError,
+    WrongStateError,
 )
 
 HTTP_ERRORS: Final[dict[type[SignFlowError], tuple[int, str]]] = {
     NotFoundError: (404, "not_found"),
     NotAllowedError: (401, "not_allowed"),
     InvalidInputError: (422, "invalid_input"),
+    WrongStateError: (409, "wrong_state"),
     LimitReachedError: (429, "limit_reached"),
+    TrainingUnavailableError: (503, "training_unavailable"),
     NoModelError: (503, "no_model"),
     ServerBusyError: (503, "busy"),
 }

@@ -23,15 +23,15 @@ async def stream(websocket: WebSocket) -> None:
     if origin is not None and not is_allowed_origin(
         origin, host=websocket.headers.get("host", ""), allowed=hub.settings.allowed_origins
     ):
-        await _refuse(
+        await refuse(
             websocket, 403, "foreign_origin", f"pages of {origin} may not use this server; see SIGNFLOW_ALLOWED_ORIGINS"
         )
     elif offered and SUBPROTOCOL not in offered:
-        await _refuse(
+        await refuse(
             websocket, 400, "unknown_subprotocol", f"this server speaks {SUBPROTOCOL}, got {', '.join(offered)}"
         )
     elif not hub.has_room:
-        await _refuse(websocket, 503, "busy", "too many connections; try again later")
+        await refuse(websocket, 503, "busy", "too many connections; try again later")
     else:
         await websocket.accept(subprotocol=SUBPROTOCOL if offered else None)
         await hub.serve(websocket)
@@ -51,6 +51,7 @@ def is_allowed_origin(origin: str, *, host: str, allowed: frozenset[str]) -> boo
     return parts.hostname is not None and (parts.hostname, port) == (asked.hostname, asked_port)
 
 
-async def _refuse(websocket: WebSocket, status: int, code: str, message: str) -> None:
+async def refuse(websocket: WebSocket, status: int, code: str, message: str) -> None:
+    """Answer the wish for a socket with an HTTP error."""
     body = ErrorBody(code=code, message=message).model_dump()
     await websocket.send_denial_response(JSONResponse(body, status_code=status))

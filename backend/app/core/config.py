@@ -97,6 +97,21 @@ class MetricsSettings(BaseModel):
     )
 
 
+class TrainingSettings(BaseModel):
+    """Training from the page."""
+
+    runner: Literal["process", "celery"] = Field(
+        default="process", description="A process on this machine, or Celery workers on `redis_url`."
+    )
+    heartbeat_timeout_s: float = Field(
+        default=30.0, ge=5, le=3_600, description="A training that is silent for so long counts as lost."
+    )
+    tracking: bool = Field(default=True, description="Record runs with MLflow.")
+    tracking_uri: str | None = Field(
+        default=None, pattern=r"^(https?|sqlite|postgresql)", description="MLflow server; unset is in `model_dir`."
+    )
+
+
 class TlsSettings(BaseModel):
     """Serve HTTPS directly, which a phone's camera needs; both files or neither."""
 
@@ -147,6 +162,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(default=BACKEND_DIR / "data", description="Database and secrets.")
     model_dir: Path = Field(default=BACKEND_DIR / "data" / "models", description="Where model_vN files are found.")
+    datasets_dir: Path = Field(default=REPOSITORY_DIR / "data", description="Data sets that the page can train on.")
     signs_dir: Path = Field(
         default=BACKEND_DIR / "data" / "signs", description="Display texts, one JSON file a language."
     )
@@ -157,7 +173,15 @@ class Settings(BaseSettings):
     batch: BatchSettings = Field(default_factory=BatchSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
     tls: TlsSettings = Field(default_factory=TlsSettings)
+
+    @model_validator(mode="after")
+    def _celery_needs_redis(self) -> "Settings":
+        if self.training.runner == "celery" and self.redis_url is None:
+            msg = "SIGNFLOW_TRAINING__RUNNER=celery needs SIGNFLOW_REDIS_URL, e.g. redis://127.0.0.1:6379/0"
+            raise ValueError(msg)
+        return self
 
     @property
     def resolved_database_url(self) -> str:
@@ -188,3 +212,20 @@ def get_multiprocess_dir() -> Path | None:
 def set_multiprocess_dir(directory: Path) -> None:
     """Let processes that start from here on count together in a folder."""
     os.environ[_MULTIPROCESS_DIR] = str(directory)
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment, with what a training worker must see as this server does."""
+    values = {
+        "DATABASE_URL": settings.resolved_database_url,
+        "DATA_DIR": str(settings.data_dir),
+        "MODEL_DIR": str(settings.model_dir),
+        "DATASETS_DIR": str(settings.datasets_dir),
+        "LOG_FORMAT": settings.log_format,
+        "LOG_LEVEL": settings.log_level,
+        "TRAINING__TRACKING": str(settings.training.tracking),
+    }
+    if settings.training.tracking_uri is not None:
+        values["TRAINING__TRACKING_URI"] = settings.training.tracking_uri
+    inherited = {name: value for name, value in os.environ.items() if name != _MULTIPROCESS_DIR}
+    return inherited | {f"SIGNFLOW_{name}": value for name, value in values.items()}

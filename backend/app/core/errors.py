@@ -7,6 +7,8 @@ SignFlowError
 ├── LimitReachedError       a bounded store or queue is full
 ├── InvalidInputError       input that fits its schema but cannot be used
 ├── StoreUnavailableError   the place where several processes share sessions does not answer
+├── WrongStateError         the thing is in a state in which this cannot be done to it
+├── TrainingUnavailableError  this installation cannot train; the message says what installs it
 ├── NoModelError            no recogniser is loaded; the message says why
 ├── InferenceFailedError    the recogniser could not answer a window
 └── ServerBusyError         no room for another session; try again later
@@ -39,6 +41,14 @@ class InvalidInputError(SignFlowError):
 
 class StoreUnavailableError(SignFlowError):
     """The place where several processes share sessions does not answer; each goes on by itself."""
+
+
+class WrongStateError(SignFlowError):
+    """The thing is in a state in which this cannot be done to it."""
+
+
+class TrainingUnavailableError(SignFlowError):
+    """This installation cannot train; the message says what installs it."""
 
 
 class NoModelError(SignFlowError):

@@ -92,6 +92,14 @@ _RECIPES: Final = {
             ),
         ),
         _STARTER,
+        # A tiny network in a minute or two: shows whether new recordings can be learned from, not how well.
+        Recipe(
+            name="trial",
+            model=get_model_config("tiny"),
+            trainer=TrainerConfig(
+                steps=120, batch_size=32, learning_rate=4e-3, warmup_steps=10, ema_decay=0.95, eval_every=10
+            ),
+        ),
         # The starter's settings for other networks, so that only the network differs.
         *(with_network(_STARTER, name) for name in ("baseline", "large", "spatial", "spatial_tcn", "student")),
     )

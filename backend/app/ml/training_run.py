@@ -269,14 +269,15 @@ class _Curve:
     def __init__(self, tracker: Tracker, on_progress: Callable[[Progress], None], so_far: Sequence[CurvePoint]) -> None:
         self._tracker = tracker
         self._on_progress = on_progress
-        self._so_far = so_far
+        self._has_begun = False
         self._waiting: list[Progress] = []
-        self.points: list[CurvePoint] = []
+        self.points = list(so_far)
 
     def note(self, progress: Progress) -> None:
         """Take one step."""
-        if not self.points:  # what an earlier attempt did after its checkpoint is done again
-            self.points = [point for point in self._so_far if point.step < progress.step]
+        if not self._has_begun:  # what an earlier attempt did after its checkpoint is done again
+            self.points = [point for point in self.points if point.step < progress.step]
+            self._has_begun = True
         is_evaluation = progress.val_accuracy is not None
         self.points.append(CurvePoint(step=progress.step, loss=progress.loss, val_accuracy=progress.val_accuracy))
         if is_evaluation or progress.step % _LOGGED_EVERY == 0 or progress.step == progress.steps:

@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from app.api.deps import AppServices
 from app.bootstrap import LoadedRecogniser, build_app
-from app.core.config import FeedbackSettings, InferenceSettings, Settings, StreamSettings
+from app.core.config import FeedbackSettings, InferenceSettings, Settings, StreamSettings, TrainingSettings
 from app.core.tasks import TaskSet
 from app.ml.batch_processor import BatchedInferenceQueue
 from app.ml.errors import ModelNotFoundError
@@ -65,18 +65,21 @@ def make_settings(
     inference: InferenceSettings | None = None,
     allowed_origins: list[str] | None = None,
     redis_url: str | None = None,
+    training: TrainingSettings | None = None,
 ) -> Settings:
     """Settings that touch nothing outside `data_dir`."""
     return SettingsWithoutFile(
         port=0,
         data_dir=data_dir,
         model_dir=data_dir / "models",
+        datasets_dir=data_dir / "datasets",
         frontend_dir=data_dir / "dist",
         stream=stream or StreamSettings(),
         feedback=feedback or FeedbackSettings(),
         inference=inference or InferenceSettings(),
         allowed_origins=allowed_origins or [],
         redis_url=None if redis_url is None else SecretStr(redis_url),
+        training=training or TrainingSettings(),
     )
 
 
@@ -91,6 +94,7 @@ async def serve(
     inference: InferenceSettings | None = None,
     allowed_origins: list[str] | None = None,
     redis_url: str | None = None,
+    training: TrainingSettings | None = None,
 ) -> AsyncGenerator[LiveServer]:
     """Serve with a predictor or a queue (a fast fake by default) until the block ends, then shut down properly."""
     settings = make_settings(
@@ -100,6 +104,7 @@ async def serve(
         inference=inference,
         allowed_origins=allowed_origins,
         redis_url=redis_url,
+        training=training,
     )
     operator, _ = load_operator(data_dir, configured=OPERATOR_TOKEN)
     loaded = LoadedRecogniser(

@@ -184,10 +184,216 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/training/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Options
+         * @description Recipes, who trains, and what is missing here.
+         */
+        get: operations["get_options_api_v1_training_options_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/datasets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Datasets
+         * @description The data sets that lie in the server's folder.
+         */
+        get: operations["list_datasets_api_v1_training_datasets_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Sessions
+         * @description All sessions.
+         */
+        get: operations["list_sessions_api_v1_training_sessions_get"];
+        put?: never;
+        /**
+         * Create Session
+         * @description Queue a session.
+         */
+        post: operations["create_session_api_v1_training_sessions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Session
+         * @description One session with its curves.
+         */
+        get: operations["get_session_api_v1_training_sessions__session_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Session
+         * @description Delete a session with its curves and checkpoint; its model files stay.
+         */
+        delete: operations["delete_session_api_v1_training_sessions__session_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/sessions/{session_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Session
+         * @description Stop a session; a running one stops within a batch.
+         */
+        post: operations["cancel_session_api_v1_training_sessions__session_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/sessions/{session_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume Session
+         * @description Queue a failed, cancelled or lost session again; it goes on from its last checkpoint.
+         */
+        post: operations["resume_session_api_v1_training_sessions__session_id__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/training/sessions/{session_id}/files/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download File
+         * @description One of the model files that a finished session has written.
+         */
+        get: operations["download_file_api_v1_training_sessions__session_id__files__name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * ConfusedSigns
+         * @description Clips of `label` that were taken for `predicted`; `fraction` is of all clips of `label`.
+         */
+        ConfusedSigns: {
+            /** Label */
+            label: string;
+            /** Predicted */
+            predicted: string;
+            /** Count */
+            count: number;
+            /** Fraction */
+            fraction: number;
+        };
+        /**
+         * CurvePointInfo
+         * @description A point of the curves; `val_accuracy` where an evaluation was made.
+         */
+        CurvePointInfo: {
+            /** Step */
+            step: number;
+            /** Loss */
+            loss: number;
+            /** Val Accuracy */
+            val_accuracy: number | null;
+        };
+        /**
+         * DataSetInfo
+         * @description A data set on the server: clips of each signer and of each sign. `problem` says why it cannot be used.
+         */
+        DataSetInfo: {
+            /** Name */
+            name: string;
+            /** Num Clips */
+            num_clips: number;
+            /** Signers */
+            signers: {
+                [key: string]: number;
+            };
+            /** Signs */
+            signs: {
+                [key: string]: number;
+            };
+            /** Languages */
+            languages: string[];
+            /** Problem */
+            problem: string | null;
+        };
+        /**
+         * DataSetList
+         * @description The data sets in the server's folder.
+         */
+        DataSetList: {
+            /** Folder */
+            folder: string;
+            /** Datasets */
+            datasets: components["schemas"]["DataSetInfo"][];
+        };
         /**
          * Deleted
          * @description How many clips are gone for good.
@@ -372,6 +578,18 @@ export interface components {
             model: components["schemas"]["ModelHealth"] | null;
         };
         /**
+         * RecipeInfo
+         * @description A way to train that can be chosen.
+         */
+        RecipeInfo: {
+            /** Name */
+            name: string;
+            /** Model */
+            model: string;
+            /** Steps */
+            steps: number;
+        };
+        /**
          * ServerStatus
          * @description What an operator wants to see at a glance.
          *
@@ -449,6 +667,187 @@ export interface components {
             model_version: string | null;
             /** Signs */
             signs: components["schemas"]["SignInfo"][];
+        };
+        /**
+         * SignerScore
+         * @description How many of a held-out person's clips the model's first answer got right.
+         */
+        SignerScore: {
+            /** Signer */
+            signer: string;
+            /** Accuracy */
+            accuracy: number;
+            /** Num Clips */
+            num_clips: number;
+        };
+        /**
+         * TrainingOptions
+         * @description What this installation offers. `missing` is not empty: run `install_command` first.
+         */
+        TrainingOptions: {
+            /** Recipes */
+            recipes: components["schemas"]["RecipeInfo"][];
+            /**
+             * Runner
+             * @enum {string}
+             */
+            runner: "process" | "celery";
+            /** Missing */
+            missing: string[];
+            /** Install Command */
+            install_command: string;
+            /** Datasets Dir */
+            datasets_dir: string;
+        };
+        /**
+         * TrainingRequest
+         * @description A training session as the operator wants it.
+         */
+        TrainingRequest: {
+            /**
+             * Datasets
+             * @description Names from the list of data sets.
+             */
+            datasets: string[];
+            /**
+             * Recipe
+             * @description Which recipe; see the options.
+             * @default starter
+             */
+            recipe: string;
+            /**
+             * Language
+             * @description ISO 639-3 code of the signs to learn, e.g. ase.
+             * @default ase
+             */
+            language: string;
+            /**
+             * Held Out
+             * @description People who are kept out of training and judge the model.
+             * @default []
+             */
+            held_out: string[];
+            /**
+             * Steps
+             * @description Batches; null is the recipe's.
+             */
+            steps?: number | null;
+            /**
+             * Seed
+             * @description Same machine, data and seed: same weights.
+             * @default 0
+             */
+            seed: number;
+        };
+        /**
+         * TrainingResult
+         * @description What came out. `accuracy` null: nobody was held out, so nothing is known about new people.
+         *
+         *     `folder` is where the files lie on the server, `activate` the command that puts them where the server looks.
+         */
+        TrainingResult: {
+            /** Version */
+            version: string;
+            /** Folder */
+            folder: string;
+            /** Files */
+            files: string[];
+            /** Activate */
+            activate: string;
+            /** Num Labels */
+            num_labels: number;
+            /** Num Clips */
+            num_clips: number;
+            /** Num Copies */
+            num_copies: number;
+            /** Seconds */
+            seconds: number;
+            /** Accuracy */
+            accuracy: number | null;
+            /** Num Judged */
+            num_judged: number;
+            /** Signers */
+            signers: components["schemas"]["SignerScore"][];
+            /** Confusions */
+            confusions: components["schemas"]["ConfusedSigns"][];
+            /** Threshold */
+            threshold: number;
+            /** Data Fingerprint */
+            data_fingerprint: string;
+            /** Revision */
+            revision: string;
+        };
+        /**
+         * TrainingSessionInfo
+         * @description A session as it stands. `eta_s` is null until two steps can be compared; `resumed_from` is the step at which the
+         *     present attempt went on.
+         */
+        TrainingSessionInfo: {
+            /** Id */
+            id: string;
+            status: components["schemas"]["TrainingStatus"];
+            /** Phase */
+            phase: string | null;
+            /** Message */
+            message: string;
+            request: components["schemas"]["TrainingRequest"];
+            /** Attempt */
+            attempt: number;
+            /** Resumed From */
+            resumed_from: number | null;
+            /** Cancelling */
+            cancelling: boolean;
+            /** Step */
+            step: number;
+            /** Steps */
+            steps: number;
+            /** Loss */
+            loss: number | null;
+            /** Val Accuracy */
+            val_accuracy: number | null;
+            /** Eta S */
+            eta_s: number | null;
+            /** Tracking Run */
+            tracking_run: string | null;
+            /** Tracking Problem */
+            tracking_problem: string | null;
+            result: components["schemas"]["TrainingResult"] | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Started At */
+            started_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
+        };
+        /**
+         * TrainingSessionList
+         * @description Sessions, newest first.
+         */
+        TrainingSessionList: {
+            /** Sessions */
+            sessions: components["schemas"]["TrainingSessionInfo"][];
+        };
+        /**
+         * TrainingStatus
+         * @description Where a session stands.
+         * @enum {string}
+         */
+        TrainingStatus: "queued" | "running" | "finished" | "failed" | "cancelled" | "lost";
+        /**
+         * TrainingUpdate
+         * @description A session and the points that are new since `cursor` was asked for.
+         *
+         *     A point at or before one that is known replaces it and all after it: a resumed session does its last steps again.
+         */
+        TrainingUpdate: {
+            session: components["schemas"]["TrainingSessionInfo"];
+            /** Points */
+            points: components["schemas"]["CurvePointInfo"][];
+            /** Cursor */
+            cursor: number;
         };
         /** ValidationError */
         ValidationError: {
@@ -770,6 +1169,435 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Deleted"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    get_options_api_v1_training_options_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingOptions"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_datasets_api_v1_training_datasets_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DataSetList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_sessions_api_v1_training_sessions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingSessionList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_session_api_v1_training_sessions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrainingRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingSessionInfo"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_session_api_v1_training_sessions__session_id__get: {
+        parameters: {
+            query?: {
+                cursor?: number;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingUpdate"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    delete_session_api_v1_training_sessions__session_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    cancel_session_api_v1_training_sessions__session_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingSessionInfo"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    resume_session_api_v1_training_sessions__session_id__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingSessionInfo"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    download_file_api_v1_training_sessions__session_id__files__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
                 };
             };
             /** @description Unauthorized */

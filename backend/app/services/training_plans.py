@@ -1,0 +1,171 @@
+"""What a training session is asked to do, where its files lie, and what it reports at the end."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from app.ml.clips import Clip, load_dataset
+from app.services.dataset_catalog import DataSet
+
+if TYPE_CHECKING:
+    from app.ml.training_run import TrainingOutcome
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+_VERSION: Final = re.compile(r"model_v(\d+)\.|v(\d+)$")
+_NUM_CONFUSIONS: Final = 20
+
+
+class TrainingRequest(BaseModel):
+    """A training session as the operator wants it."""
+
+    datasets: list[Name] = Field(min_length=1, max_length=200, description="Names from the list of data sets.")
+    recipe: Name = Field(default="starter", description="Which recipe; see the options.")
+    language: str = Field(
+        default="ase", pattern=r"^[a-z]{3}$", description="ISO 639-3 code of the signs to learn, e.g. ase."
+    )
+    held_out: list[Name] = Field(
+        default=[], max_length=200, description="People who are kept out of training and judge the model."
+    )
+    steps: int | None = Field(default=None, ge=1, le=1_000_000, description="Batches; null is the recipe's.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Same machine, data and seed: same weights.")
+
+
+class SignerScore(BaseModel):
+    """How many of a held-out person's clips the model's first answer got right."""
+
+    signer: str
+    accuracy: float
+    num_clips: int
+
+
+class ConfusedSigns(BaseModel):
+    """Clips of `label` that were taken for `predicted`; `fraction` is of all clips of `label`."""
+
+    label: str
+    predicted: str
+    count: int
+    fraction: float
+
+
+class TrainingResult(BaseModel):
+    """What came out. `accuracy` null: nobody was held out, so nothing is known about new people.
+
+    `folder` is where the files lie on the server, `activate` the command that puts them where the server looks.
+    """
+
+    version: str
+    folder: str
+    files: list[str]
+    activate: str
+    num_labels: int
+    num_clips: int
+    num_copies: int
+    seconds: float
+    accuracy: float | None
+    num_judged: int
+    signers: list[SignerScore]
+    confusions: list[ConfusedSigns]
+    threshold: float
+    data_fingerprint: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlaces:
+    """Where training reads and writes.
+
+    Attributes:
+        model_dir: finished models go to `candidates` below it.
+        runs_dir: a folder a session, with checkpoint and log.
+        tracking: whether runs are recorded with MLflow.
+        tracking_uri: the MLflow server; None keeps runs in `model_dir`.
+    """
+
+    model_dir: Path
+    runs_dir: Path
+    tracking: bool = True
+    tracking_uri: str | None = None
+
+    def run_dir(self, session_id: str) -> Path:
+        """Folder of one session."""
+        return self.runs_dir / session_id
+
+    def checkpoint(self, session_id: str) -> Path:
+        """From which a session is resumed."""
+        return self.run_dir(session_id) / "checkpoint.pt"
+
+    def log(self, session_id: str) -> Path:
+        """What the session's worker printed."""
+        return self.run_dir(session_id) / "worker.log"
+
+    def reserve_candidate(self) -> Path:
+        """Make a folder for the next model version, which nobody else gets; returns the `.pt` file to write."""
+        candidates = self.model_dir / "candidates"
+        candidates.mkdir(parents=True, exist_ok=True)
+        used = [
+            int(match[1] or match[2])
+            for path in (*self.model_dir.iterdir(), *candidates.iterdir())
+            if (match := _VERSION.match(path.name))
+        ]
+        number = max(used, default=0) + 1
+        while True:
+            folder = candidates / f"v{number}"
+            try:
+                folder.mkdir()
+            except FileExistsError:  # another session was faster
+                number += 1
+                continue
+            return folder / f"model_v{number}.pt"
+
+
+def load_clips(sets: Sequence[DataSet], *, language: str) -> tuple[list[Clip], list[Clip]]:
+    """Read data sets: clips of the language to learn, and others that are taught as unknown movement.
+
+    Recordings that name no language are taken for the one to learn. Clips of another language that agree with other
+    people (`ok`) are left out: a wave that says hello in one language must not be taught as meaningless in another.
+
+    Raises:
+        ClipFileError: a file cannot be read.
+    """
+    own: list[Clip] = []
+    others: list[Clip] = []
+    for clip in load_dataset([path for one in sets for path in one.files]):
+        if clip.language in (None, "", language):
+            own.append(replace(clip, language=language))
+        elif clip.quality != "ok":
+            others.append(clip)
+    return own, others
+
+
+def describe_outcome(outcome: "TrainingOutcome", *, model_dir: Path) -> TrainingResult:
+    """What is kept of an outcome and shown."""
+    judgement = outcome.judgement
+    manifest = outcome.manifest
+    folder = outcome.files[0].parent.resolve()
+    return TrainingResult(
+        version=manifest.version,
+        folder=str(folder),
+        files=[file.name for file in outcome.files],
+        activate=f"cp {folder}/model_{manifest.version}.* {model_dir.resolve()}/",
+        num_labels=len(manifest.labels) - len(manifest.background),
+        num_clips=outcome.num_clips,
+        num_copies=outcome.num_copies,
+        seconds=outcome.seconds,
+        accuracy=None if judgement is None else judgement.accuracy,
+        num_judged=0 if judgement is None else judgement.num_clips,
+        signers=[
+            SignerScore(signer=signer, accuracy=score.accuracy, num_clips=score.num_clips)
+            for signer, score in ({} if judgement is None else judgement.signers).items()
+        ],
+        confusions=[
+            ConfusedSigns(label=item.label, predicted=item.predicted, count=item.count, fraction=item.fraction)
+            for item in (() if judgement is None else judgement.confusions[:_NUM_CONFUSIONS])
+        ],
+        threshold=manifest.calibration.threshold,
+        data_fingerprint=str(manifest.provenance["data"]),
+        revision=str(manifest.provenance["revision"]),
+    )
