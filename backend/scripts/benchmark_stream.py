@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import orjson
 import typer
 from rich.console import Console
@@ -24,14 +23,8 @@ from rich.table import Table
 
 from app.client.benchmark import BenchmarkReport, Quantiles, run_benchmark
 from app.client.server_process import RunningServer, read_vocabulary, require_ready, start_server
-from app.ml.clips import Clip, load_dataset
-from app.ml.errors import DatasetError
-from app.ml.signed_streams import SignedStream, build_stream, cut_stream
 from scripts.console import STDERR, fail, user_errors
-from tests.parametric_signer import LABELS, make_person, perform_stream  # runs from a checkout, as all scripts do
-
-MAX_STREAMS = 8
-"""Different streams; more clients than that play some of them again, so that memory stays small."""
+from scripts.signing_streams import make_streams
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -53,22 +46,21 @@ def main(
     model_dir: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Another model folder for the started server.")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes of the started server.")] = 1,
     min_f1: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Exit 1 below this F1.")] = None,
     max_dropped: Annotated[int | None, typer.Option(min=0, help="Exit 1 when more frames are dropped.")] = None,
     seed: Annotated[int, typer.Option(help="Chooses clips, transits and rests.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
 ) -> None:
     """Play signing streams to a server with many clients at once and check what it answers."""
-    with user_errors(), _server(url, model_dir) as server, Progress(console=STDERR, transient=True) as progress:
+    with (
+        user_errors(),
+        _server(url, model_dir, workers) as server,
+        Progress(console=STDERR, transient=True) as progress,
+    ):
         task = progress.add_task("building streams", total=None)
         vocabulary = read_vocabulary(server.url)
-        clips = [clip for clip in load_dataset(data) if clip.quality != "suspect"] if data else None
-        streams = [
-            _perform(number, fps, seconds, seed)
-            if clips is None
-            else _join(clips, vocabulary, number, fps, seconds, seed)
-            for number in range(min(clients, MAX_STREAMS))
-        ]
+        streams = make_streams(data, vocabulary, num_clients=clients, fps=fps, seconds=seconds, seed=seed)
         progress.update(task, description=f"{clients} clients", total=1.0)
         report = run_benchmark(
             server,
@@ -88,47 +80,15 @@ def main(
         raise typer.Exit(1)
 
 
-def _server(url: str | None, model_dir: Path | None) -> AbstractContextManager[RunningServer]:
+def _server(url: str | None, model_dir: Path | None, workers: int) -> AbstractContextManager[RunningServer]:
     if url is None:
-        return start_server({} if model_dir is None else {"MODEL_DIR": str(model_dir.resolve())})
-    if model_dir is not None:
-        raise fail("--model-dir is for a server that is started here; leave out --url")
+        settings = {"WORKERS": str(workers), "STREAM__MAX_SESSIONS": "2000"}
+        return start_server(settings if model_dir is None else {**settings, "MODEL_DIR": str(model_dir.resolve())})
+    if model_dir is not None or workers > 1:
+        raise fail("--model-dir and --workers are for a server that is started here; leave out --url")
     address = (url if "://" in url else f"http://{url}").rstrip("/")
     require_ready(address)
     return nullcontext(RunningServer(url=address))
-
-
-def _perform(number: int, fps: float, seconds: float, seed: int) -> SignedStream:
-    """A stream of the made-up signer."""
-    rng = np.random.default_rng([seed, number])
-    labels = [LABELS[index] for index in rng.integers(len(LABELS), size=int(seconds / 2) + 1)]
-    stream = perform_stream(make_person(seed + number), labels, seed=number, fps=fps, rest_ms=600.0)
-    return cut_stream(stream, seconds * 1000.0)
-
-
-def _join(
-    clips: list[Clip], vocabulary: frozenset[str], number: int, fps: float, seconds: float, seed: int
-) -> SignedStream:
-    """A stream of one person's clips, with that person's idle movement (or else anybody's) in the rests."""
-    rng = np.random.default_rng([seed, number])
-    known = [clip for clip in clips if clip.label in vocabulary]
-    if not known:
-        labels = ", ".join(sorted({clip.label or "none" for clip in clips}))
-        msg = f"the model knows none of the data's labels ({labels})"
-        raise DatasetError(msg)
-    signers = sorted({clip.signer or "" for clip in known})
-    signer = signers[number % len(signers)]
-    own = [clip for clip in known if (clip.signer or "") == signer]
-    idle = [clip for clip in clips if clip.label == "idle"]
-    own_idle = [clip for clip in idle if (clip.signer or "") == signer]
-    mean_ms = float(np.mean([clip.duration_ms for clip in own]))
-    order: list[Clip] = []
-    for _ in range(int(seconds * 1000.0 / (mean_ms + 300.0)) + 2):
-        # the same sign twice without a rest is one longer sign, to people too
-        others = [clip for clip in own if not order or clip.label != order[-1].label] or own
-        order.append(others[int(rng.integers(len(others)))])
-    stream = build_stream(order, seed=seed + number, fps=fps, idle_clips=own_idle or idle)
-    return cut_stream(stream, seconds * 1000.0)
 
 
 def _print(console: Console, report: BenchmarkReport) -> None:
@@ -158,6 +118,9 @@ def _print(console: Console, report: BenchmarkReport) -> None:
         ("ms calibration loop", report.calibration_ms),
     )
     console.print(" · ".join(f"{value} {name}" for name, value in resources if value is not None), highlight=False)
+    if report.clients_refused:
+        p50, _, p99 = _cells(report.refusal_ms)
+        console.print(f"{report.clients_refused} clients were refused, within {p50} ms (median), {p99} ms (p99)")
     if report.reconnects:
         console.print(f"{report.reconnects} connections were lost and resumed")
     for error in report.errors:

@@ -1,27 +1,21 @@
 """Load test of a server with real signing streams: many clients at once, results held against what was signed."""
 
-import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
 
-from app.client.load_worker import ClientPlan, ClientResult, WorkerPlan, run_worker
+from app.client.load_run import LoadPlan, play, stream_files
+from app.client.load_worker import ClientResult
 from app.client.server_process import Histogram, ResourceWatch, RunningServer, read_model, read_numbers, read_vocabulary
-from app.client.stream_client import Pace, stream_url
-from app.ml.clips import save_clip
+from app.client.stream_client import PATIENCE, Pace, Patience, stream_url
 from app.ml.evaluation import TimedSign, match_signs
 from app.ml.signed_streams import SignedStream
 
-PROCESS_START_S: Final = 4.0
-"""Time for the client processes to start and load their streams before the first frame."""
-SPREAD_S: Final = 1.0
-"""Clients begin within this time, evenly: people do not start, and cameras do not tick, in step."""
 _LOOK_EVERY_S: Final = 0.5
 _CALIBRATION_ROUNDS: Final = 200_000
 
@@ -67,6 +61,8 @@ class BenchmarkReport:
         ready_s: from start to readiness, when we started the server.
         calibration_ms: time of a fixed loop on this machine just before: the yardstick for the other figures.
         reconnects: connections that were lost and taken up again.
+        clients_refused: clients that the server was too full for until they gave up; they count nowhere else.
+        refusal_ms: from connecting until `busy`.
         errors: why clients gave up.
     """
 
@@ -92,6 +88,8 @@ class BenchmarkReport:
     ready_s: float | None
     calibration_ms: float
     reconnects: int
+    clients_refused: int
+    refusal_ms: Quantiles
     errors: tuple[str, ...] = field(default_factory=tuple)
 
     def to_dict(self) -> dict[str, Any]:
@@ -119,6 +117,7 @@ def run_benchmark(
     num_clients: int,
     pace: Pace = "live",
     num_processes: int = 1,
+    patience: Patience = PATIENCE,
     on_progress: Callable[[float], None] = lambda _share: None,
 ) -> BenchmarkReport:
     """Play `num_clients` streams at once and measure.
@@ -129,29 +128,33 @@ def run_benchmark(
         num_clients: how many at once.
         pace: `live` or `replay`.
         num_processes: client processes; each has one event loop.
+        patience: how long a client tries to come in when the server is full.
         on_progress: called twice a second with the share of the expected time that has passed.
     """
     vocabulary = read_vocabulary(server.url)
     calibration_ms = measure_calibration_ms()
-    with TemporaryDirectory(prefix="signflow-") as folder:
-        files: dict[Path, SignedStream] = {}
-        for number, stream in enumerate(streams):
-            path = Path(folder) / f"{number}.npz"
-            save_clip(path, stream.clip)
-            files[path] = stream
-        begin_at_s = time.monotonic() + PROCESS_START_S
-        plans = _plan(stream_url(server.url), list(files), num_clients, num_processes, pace, begin_at_s)
-        longest_s = max(stream.clip.duration_ms for stream in streams) / 1000.0
-        with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            before = read_numbers(server.url)
-            futures = [pool.submit(run_worker, plan) for plan in plans]
-            watch = _watch(server, futures, begin_at_s, longest_s, on_progress)
-            cpu_cores = watch.cpu_share()
-            results = [result for future in futures for result in future.result()]
+    plan = LoadPlan(
+        url=stream_url(server.url),
+        num_clients=num_clients,
+        num_processes=num_processes,
+        pace=pace,
+        patience=patience,
+    )
+    expected_s = max(stream.clip.duration_ms for stream in streams) / 1000.0 + plan.spread_s
+    watches: list[ResourceWatch] = []
+
+    def watch(futures: Sequence[Future[list[ClientResult]]], begin_at_s: float) -> None:
+        watches.append(_watch(server, futures, begin_at_s, expected_s, on_progress))
+
+    with stream_files(streams) as files:
+        before = read_numbers(server.url)
+        results = play(list(files), plan, while_playing=watch)
+    cpu_cores, peak_memory_bytes = watches[0].cpu_cores, watches[0].peak_memory_bytes
     after = read_numbers(server.url)
     begin_s, end_s = min(result.begin_s for result in results), max(result.end_s for result in results)
     frames, inferences = after.frames.since(before.frames), after.inferences.since(before.inferences)
-    expected, recognised, right, delays_ms = _judge(results, files, vocabulary)
+    admitted = [result for result in results if not result.is_refused]
+    expected, recognised, right, delays_ms = _judge(admitted, files, vocabulary)
     duration_s = max(end_s - begin_s, 1e-9)
     return BenchmarkReport(
         model=read_model(server.url),
@@ -172,30 +175,21 @@ def run_benchmark(
         signs_recognised=recognised,
         f1=round(2 * right / (expected + recognised), 4) if expected else None,
         cpu_cores=None if cpu_cores is None else round(cpu_cores, 3),
-        memory_mb=round(watch.peak_memory_bytes / 1e6, 1) or None,
+        memory_mb=round(peak_memory_bytes / 1e6, 1) or None,
         ready_s=None if server.ready_s is None else round(server.ready_s, 2),
         calibration_ms=calibration_ms,
         reconnects=sum(result.num_reconnects for result in results),
+        clients_refused=sum(result.is_refused for result in results),
+        refusal_ms=Quantiles.of([value for result in results for value in result.refusals_ms]),
         errors=tuple(sorted({result.error for result in results if result.error is not None})),
     )
-
-
-def _plan(
-    url: str, files: Sequence[Path], num_clients: int, num_processes: int, pace: Pace, begin_at_s: float
-) -> list[WorkerPlan]:
-    clients = [
-        ClientPlan(stream=files[number % len(files)], start_s=SPREAD_S * number / num_clients)
-        for number in range(num_clients)
-    ]
-    shares = [tuple(clients[first::num_processes]) for first in range(min(num_processes, num_clients))]
-    return [WorkerPlan(url=url, clients=share, pace=pace, begin_at_s=begin_at_s) for share in shares]
 
 
 def _watch(
     server: RunningServer,
     futures: Sequence[Future[list[ClientResult]]],
     begin_at_s: float,
-    longest_s: float,
+    expected_s: float,
     on_progress: Callable[[float], None],
 ) -> ResourceWatch:
     """Look at the server's memory until all clients are done; processor time counts from the first frame."""
@@ -204,7 +198,8 @@ def _watch(
     while pending:
         pending = wait(pending, timeout=_LOOK_EVERY_S).not_done
         watch.look()
-        on_progress(min(max(time.monotonic() - begin_at_s, 0.0) / (longest_s + SPREAD_S), 1.0))
+        on_progress(min(max(time.monotonic() - begin_at_s, 0.0) / expected_s, 1.0))
+    watch.end()
     return watch
 
 

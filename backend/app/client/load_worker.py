@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.api.ws_messages import ServerMessage, SignMessage, StateMessage, StatsMessage
-from app.client.errors import ClientError
-from app.client.stream_client import Pace, StreamClient
+from app.api.ws_messages import Ready, ServerMessage, SignMessage, StateMessage, StatsMessage
+from app.client.errors import ClientError, ServerBusyError
+from app.client.stream_client import PATIENCE, Pace, Patience, StreamClient
 from app.ml.clips import load_clip
 from app.ml.evaluation import TimedSign
 from app.ml.inference.segmenter_memory import SegmenterState
@@ -30,12 +30,36 @@ class ClientPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPlan:
-    """What one process does; `begin_at_s` is on this machine's monotonic clock, shared by all processes."""
+    """What one process does.
+
+    Attributes:
+        begin_at_s: on this machine's monotonic clock, shared by all processes.
+    """
 
     url: str
     clients: tuple[ClientPlan, ...]
     pace: Pace
     begin_at_s: float
+    patience: Patience = PATIENCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldSign:
+    """A sign as the client heard it, "not sure" (None) included; `session` counts the client's sessions from 1."""
+
+    session: int
+    sign_id: int
+    label: str | None
+    start_ms: float
+    end_ms: float
+
+
+@dataclass(slots=True, kw_only=True)
+class SessionCount:
+    """What the server counted in one session, as far as it told."""
+
+    frames_handled: int = 0
+    frames_dropped: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,23 +68,25 @@ class ClientResult:
 
     Attributes:
         stream: the clip file that it played.
-        num_frames: frames sent.
-        frames_handled: as the server's last `stats` told; lags behind by up to a second.
-        frames_dropped: likewise.
+        num_frames: frames of the file.
+        sessions: what the server counted, one a session: more than one when a session could not be resumed.
+        told: every sign, in the order of arrival.
         signs: recognised signs, "not sure" left out.
         answered_ms: from sending the frame that ended a sign until its `sign` message came, one a sign.
         server_latency_ms: the same as the server tells it, without network and client.
         received_s: when each of `signs` arrived, and `sent_s` when each frame was sent; monotonic clock.
         round_trips_ms: `ping` right behind a frame until `pong`: the frame was handled in between.
         num_reconnects: lost connections.
+        refusals_ms: how long each `busy` took to come.
+        is_refused: the server stayed full until the client gave up.
         begin_s: when the first frame was sent, `end_s` when everything was answered.
         error: why the client gave up, if it did.
     """
 
     stream: Path
     num_frames: int
-    frames_handled: int = 0
-    frames_dropped: int = 0
+    sessions: list[SessionCount] = field(default_factory=list)
+    told: list[ToldSign] = field(default_factory=list)
     signs: list[TimedSign] = field(default_factory=list)
     answered_ms: list[float] = field(default_factory=list)
     server_latency_ms: list[float] = field(default_factory=list)
@@ -68,6 +94,8 @@ class ClientResult:
     sent_s: dict[float, float] = field(default_factory=dict)
     round_trips_ms: list[float] = field(default_factory=list)
     num_reconnects: int = 0
+    refusals_ms: list[float] = field(default_factory=list)
+    is_refused: bool = False
     begin_s: float = 0.0
     end_s: float = 0.0
     error: str | None = None
@@ -93,15 +121,19 @@ async def _run(plan: WorkerPlan) -> list[ClientResult]:
             on_message=listener.take,
             on_sent=listener.note_sent,
             ping_every=PING_EVERY if plan.pace == "live" else 0,
+            patience=plan.patience,
             client="benchmark",
         ) as stream:
             try:
                 await stream.play(clip)
+            except ServerBusyError:
+                result.is_refused = True
             except ClientError as error:
                 result.error = str(error)
             result.end_s = time.monotonic()
             result.num_reconnects = stream.num_reconnects
             result.round_trips_ms = stream.round_trips_ms
+            result.refusals_ms = stream.refusals_ms
         return result
 
     return list(await asyncio.gather(*(play(client) for client in plan.clients)))
@@ -124,14 +156,26 @@ class _Listener:
                 self._ended_sent_s = self._sent_s.get(message.at_ms)
             case SignMessage():
                 self._take_sign(message, received_s)
+            case Ready():
+                if not message.resumed or not self.result.sessions:
+                    self.result.sessions.append(SessionCount())
             case StatsMessage():
-                self.result.frames_handled = message.frames_handled
-                self.result.frames_dropped = message.frames_dropped
+                count = self.result.sessions[-1]
+                count.frames_handled, count.frames_dropped = message.frames_handled, message.frames_dropped
             case _:
                 pass
 
     def _take_sign(self, sign: SignMessage, received_s: float) -> None:
         self.result.server_latency_ms.append(sign.latency_ms)
+        self.result.told.append(
+            ToldSign(
+                session=len(self.result.sessions),
+                sign_id=sign.id,
+                label=sign.label,
+                start_ms=sign.start_ms,
+                end_ms=sign.end_ms,
+            )
+        )
         if self._ended_sent_s is not None:
             self.result.answered_ms.append((received_s - self._ended_sent_s) * 1000.0)
             self._ended_sent_s = None

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S: Final = 60.0
 _ASK_TIMEOUT_S: Final = 10.0
+_STOP_WITHIN_S: Final = 30.0
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,21 +94,40 @@ class ServerNumbers:
     memory_bytes: float | None
 
 
-@contextmanager
-def start_server(settings: Mapping[str, str] | None = None) -> Generator[RunningServer]:
-    """Run `python -m app.main` on a free port with a data folder of its own until the block ends.
+@dataclass(slots=True, kw_only=True)
+class ServerProcess:
+    """`python -m app.main` on a port of its own; it can be ended and started again with the same data.
 
-    Args:
+    Attributes:
+        folder: its data, and its log.
         settings: names without the prefix to values, e.g. `{"MODEL_DIR": "..."}`; everything else is as shipped.
-
-    Raises:
-        ServerUnreachableError: it ended or did not answer in time; the message holds its log.
-        ServerHasNoModelError: it runs, but has no model.
     """
-    with TemporaryDirectory(prefix="signflow-") as folder:
-        log = Path(folder) / "server.log"
-        port = _free_port()
-        own = {"HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": folder, **(settings or {})}
+
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    ready_s: float | None = None
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Base of its addresses."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process; that of the supervisor when it has several workers."""
+        assert self._process is not None, "the server does not run"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it is ready.
+
+        Raises:
+            ServerUnreachableError: it ended or did not answer in time; the message holds its log.
+            ServerHasNoModelError: it runs, but has no model.
+        """
+        own = {"HOST": "127.0.0.1", "PORT": str(self.port), "DATA_DIR": str(self.folder), **self.settings}
         # `env` adds to the environment and becomes the server, so that signals reach the server itself.
         command = [
             "env",
@@ -109,20 +136,43 @@ def start_server(settings: Mapping[str, str] | None = None) -> Generator[Running
             "-m",
             "app.main",
         ]
+        log = self.folder / "server.log"
         begin_s = time.monotonic()
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, cwd=BACKEND_DIR, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url, process, log)
-            yield RunningServer(url=url, pid=process.pid, ready_s=time.monotonic() - begin_s)
-        finally:
-            process.terminate()
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, cwd=BACKEND_DIR, stdout=output, stderr=subprocess.STDOUT)
+        _wait_until_ready(self.url, self._process, log)
+        self.ready_s = time.monotonic() - begin_s
+
+    def stop(self) -> None:
+        """End it politely, which drains its streams; after a while, not."""
+        if self._process is not None:
+            self._process.terminate()
             try:
-                process.wait(timeout=15)
+                self._process.wait(timeout=_STOP_WITHIN_S)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def start_server(settings: Mapping[str, str] | None = None) -> Generator[RunningServer]:
+    """Run a server with a data folder of its own until the block ends.
+
+    Args:
+        settings: as `ServerProcess` takes them.
+
+    Raises:
+        ServerUnreachableError: it ended or did not answer in time; the message holds its log.
+        ServerHasNoModelError: it runs, but has no model.
+    """
+    with TemporaryDirectory(prefix="signflow-") as folder:
+        process = ServerProcess(folder=Path(folder), settings=settings or {})
+        try:
+            process.start()
+            yield RunningServer(url=process.url, pid=process.pid, ready_s=process.ready_s)
+        finally:
+            process.stop()
 
 
 def require_ready(url: str) -> None:
@@ -200,18 +250,13 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
         time.sleep(0.02)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass(slots=True)
 class ResourceWatch:
     """CPU and memory of the server over a stretch of time, taken now and then with `look`."""
 
     server: RunningServer
     peak_memory_bytes: float = 0.0
+    cpu_cores: float | None = field(default=None, init=False)
     _begin_cpu_s: float | None = field(default=None, init=False)
     _begin_s: float = field(default_factory=time.monotonic, init=False)
 
@@ -224,12 +269,11 @@ class ResourceWatch:
         if memory is not None:
             self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
 
-    def cpu_share(self) -> float | None:
-        """Processor time since the beginning, in cores."""
+    def end(self) -> None:
+        """Take the processor time since the beginning, as `cpu_cores`; None where nobody tells."""
         now_cpu_s = self._cpu_s()
-        if now_cpu_s is None or self._begin_cpu_s is None:
-            return None
-        return (now_cpu_s - self._begin_cpu_s) / max(time.monotonic() - self._begin_s, 1e-9)
+        if now_cpu_s is not None and self._begin_cpu_s is not None:
+            self.cpu_cores = (now_cpu_s - self._begin_cpu_s) / max(time.monotonic() - self._begin_s, 1e-9)
 
     def _cpu_s(self) -> float | None:
         if self.server.pid is None:

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +53,22 @@ _YIELD_EVERY: Final = 16
 Pace = Literal["live", "replay"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a client waits.
+
+    Attributes:
+        give_up_s: a lost connection or a full server is tried again for so long; 0 gives up at once.
+        dead_after_s: a connection that carries nothing for so long is lost, although it looks open.
+    """
+
+    give_up_s: float = 30.0
+    dead_after_s: float = 20.0
+
+
+PATIENCE: Final = Patience()
+
+
 class _LostError(Exception):
     """The connection broke; worth another try."""
 
@@ -79,7 +96,7 @@ class StreamClient:
         pace: `live` sends each frame at its capture time; `replay` sends as fast as the server reads.
         on_message: called with every message of the server and its arrival on the clock.
         on_sent: called with the capture time of every frame and when it was sent on the clock.
-        give_up_s: how long a lost connection or a full server is tried again; 0 gives up at once.
+        patience: how long the client waits for a server that is full, lost or silent.
         certificate: CA or self-signed certificate to trust, for `wss`.
         ping_every: send a `ping` after every so many frames and keep its round trip in `round_trips_ms`; 0 never.
         client: how we call ourselves in `hello`.
@@ -92,7 +109,7 @@ class StreamClient:
         pace: Pace = "live",
         on_message: Callable[[ServerMessage, float], None] = lambda _message, _at: None,
         on_sent: Callable[[float, float], None] = lambda _time_ms, _at: None,
-        give_up_s: float = 30.0,
+        patience: Patience = PATIENCE,
         certificate: Path | None = None,
         ping_every: int = 0,
         client: str = "signflow-client",
@@ -101,7 +118,7 @@ class StreamClient:
         self._pace: Pace = pace
         self._on_message = on_message
         self._on_sent = on_sent
-        self._give_up_s = give_up_s
+        self._patience = patience
         self._certificate = certificate
         self._ping_every = ping_every
         self._client = client
@@ -111,8 +128,10 @@ class StreamClient:
         self._next_sequence = 0
         self._num_sent = 0
         self._pings_s: deque[float] = deque()
+        self._is_greeted = False
         self.num_reconnects = 0
         self.round_trips_ms: list[float] = []
+        self.refusals_ms: list[float] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,20 +148,21 @@ class StreamClient:
         A second clip in the same session starts with a new `hello`, which resets the stream.
 
         Raises:
-            ServerUnreachableError: nobody answers, or not again within `give_up_s`.
-            ServerBusyError: the server is full for longer than `give_up_s`.
+            ServerUnreachableError: nobody answers, or not again within `patience.give_up_s`.
+            ServerBusyError: the server is full for longer than `patience.give_up_s`.
             ServerHasNoModelError: the server has no model.
             StreamRefusedError: the server closed the stream for good.
         """
         first_sequence = self._next_sequence
         self._num_sent = 0
-        wait_s, tried_until_s = FIRST_RETRY_S, time.monotonic() + self._give_up_s
+        self._is_greeted = self._ready is None  # the first clip's hello is the one that opens the session
+        wait_s, tried_until_s = FIRST_RETRY_S, time.monotonic() + self._patience.give_up_s
         started_s: float | None = None
         while True:
             try:
                 if self._socket is None:
                     first_frame = await self._connect(clip, first_sequence)
-                    wait_s, tried_until_s = FIRST_RETRY_S, time.monotonic() + self._give_up_s
+                    wait_s, tried_until_s = FIRST_RETRY_S, time.monotonic() + self._patience.give_up_s
                 else:
                     await self._send(self._hello(clip))
                     first_frame = 0
@@ -191,7 +211,7 @@ class StreamClient:
             frame = encode_frame(clip.landmarks[index], sequence=first_sequence + index, time_ms=time_ms)
             self._on_sent(time_ms, time.monotonic())
             await self._send(frame)
-            self._num_sent = index + 1
+            self._num_sent = max(self._num_sent, index + 1)
             if self._ping_every and index % self._ping_every == 0:
                 self._pings_s.append(time.monotonic())
                 await self._send('{"type":"ping"}')
@@ -207,15 +227,17 @@ class StreamClient:
         if not ready.resumed:
             # A new session: what it has not seen cannot be made good, but must not be answered twice either.
             self._last_sign_id = 0
+            self._is_greeted = True
             return self._num_sent
-        if ready.last_sequence < first_sequence and first_sequence > 0:
-            await self._send(self._hello(clip))  # the line broke before this clip's own hello arrived
+        if not self._is_greeted:
+            await self._send(self._hello(clip))  # the line broke before this clip's own hello was answered
             return 0
-        return ready.last_sequence + 1 - first_sequence
+        return max(ready.last_sequence + 1 - first_sequence, 0)
 
     async def _greet(self, clip: Clip) -> Ready:
-        busy_until_s = time.monotonic() + self._give_up_s
+        busy_until_s = time.monotonic() + self._patience.give_up_s
         while True:
+            begin_s = time.monotonic()
             self._socket = await self._open_socket()
             await self._send(self._hello(clip, resume=True))
             answer = await self._next_message(self._socket)
@@ -225,6 +247,7 @@ class StreamClient:
             self._take(answer)
             if isinstance(answer, Ready):
                 return answer
+            self.refusals_ms.append((time.monotonic() - begin_s) * 1000.0)
             await self._hang_up()
             if time.monotonic() + answer.retry_after_s > busy_until_s:
                 msg = f"{self._url} is full; it asks to come back in {answer.retry_after_s:.0f} s"
@@ -241,6 +264,8 @@ class StreamClient:
                 compression=None,
                 ssl=context,
                 max_size=1 << 20,
+                ping_interval=self._patience.dead_after_s / 2,
+                ping_timeout=self._patience.dead_after_s / 2,
                 proxy=None,
             )
         except InvalidStatus as error:
@@ -283,6 +308,8 @@ class StreamClient:
         while True:
             message = await self._next_message(self._socket)
             self._take(message)
+            if isinstance(message, Ready):
+                self._is_greeted = True
             if isinstance(message, Ended):
                 has_ended.set()
 

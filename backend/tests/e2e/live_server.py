@@ -1,12 +1,9 @@
-"""A real server for browser tests: `python -m app.main` with its own data folder, and a line that can be cut."""
+"""A real server for browser tests: `python -m app.main` with its own data folder."""
 
-import contextlib
-import select
 import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -104,61 +101,3 @@ class LiveServer:
                 self.process.kill()
                 self.process.wait()
             self.process = None
-
-
-class CuttableLine:
-    """A TCP proxy in front of a server whose connections a test can slow down and cut, as a bad network does."""
-
-    def __init__(self, *, target_port: int) -> None:
-        self.target_port = target_port
-        self.is_cut = threading.Event()
-        self.is_closed = threading.Event()
-        self._bytes_per_s = float("inf")
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def slow_down(self, *, bytes_per_s: float) -> None:
-        """Carry no more than this from now on."""
-        self._bytes_per_s = bytes_per_s
-
-    def cut(self) -> None:
-        """Drop every connection and refuse new ones."""
-        self.is_cut.set()
-
-    def mend(self) -> None:
-        """Let new connections through again."""
-        self.is_cut.clear()
-
-    def close(self) -> None:
-        """Drop everything for good."""
-        self.is_closed.set()
-        for thread in self._threads:
-            thread.join(timeout=5)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while not self.is_closed.is_set():
-            if not select.select([self._listener], [], [], 0.1)[0]:
-                continue
-            client, _ = self._listener.accept()
-            if self.is_cut.is_set():
-                client.close()
-                continue
-            thread = threading.Thread(target=self._carry, args=(client,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _carry(self, client: socket.socket) -> None:
-        """Copy bytes both ways until one side ends or the line is cut."""
-        with client, contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            server = stack.enter_context(socket.create_connection(("127.0.0.1", self.target_port), timeout=5))
-            peers = {client: server, server: client}
-            while not (self.is_cut.is_set() or self.is_closed.is_set()):
-                for ready in select.select(list(peers), [], [], 0.1)[0]:
-                    data = ready.recv(4_096)
-                    if not data:
-                        return
-                    peers[ready].sendall(data)
-                    time.sleep(len(data) / self._bytes_per_s)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from app.client.fault_proxy import FaultProxy
 from tests.e2e.conftest import Clips, Watch
-from tests.e2e.live_server import CuttableLine, LiveServer
+from tests.e2e.live_server import LiveServer
 
 AXE = Path(__file__).resolve().parents[3] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 POSE_FLAG = 1
@@ -121,7 +122,7 @@ def test_undo_takes_back_the_last_word_and_clear_all(server: LiveServer, watched
 def test_a_lost_line_is_resumed_without_losing_or_repeating_a_word(
     server: LiveServer, watched: OpenWatched, clips: Clips
 ) -> None:
-    line = CuttableLine(target_port=server.port)
+    line = FaultProxy(target_port=server.port)
     try:
         page, watch = watched(f"http://127.0.0.1:{line.port}")
         expect(page.get_by_role("button", name="Start the camera")).to_be_visible()

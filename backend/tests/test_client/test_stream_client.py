@@ -22,11 +22,12 @@ from app.api.ws_messages import (
     StatsMessage,
 )
 from app.client.errors import ServerBusyError, ServerHasNoModelError, ServerUnreachableError, StreamRefusedError
-from app.client.stream_client import StreamClient, stream_url
+from app.client.fault_proxy import FaultProxy
+from app.client.stream_client import Patience, StreamClient, stream_url
 from app.core.config import StreamSettings
 from app.ml.clips import Clip
 from tests.binaries import require_binary
-from tests.e2e.live_server import CuttableLine, free_port
+from tests.e2e.live_server import free_port
 from tests.fakes import signing_frame, still_frame
 from tests.test_api.live import serve, serve_without_model
 
@@ -57,8 +58,8 @@ class Heard:
 
 
 @pytest.fixture
-def line() -> Iterator[CuttableLine]:
-    proxy = CuttableLine(target_port=0)
+def line() -> Iterator[FaultProxy]:
+    proxy = FaultProxy(target_port=0)
     yield proxy
     proxy.close()
 
@@ -107,7 +108,7 @@ async def test_clips_follow_one_another_in_one_session(tmp_path: Path) -> None:
     assert heard.signs == [(1, "hello"), (2, "yes")]
 
 
-async def test_after_a_lost_line_no_sign_is_missing_and_none_comes_twice(tmp_path: Path, line: CuttableLine) -> None:
+async def test_after_a_lost_line_no_sign_is_missing_and_none_comes_twice(tmp_path: Path, line: FaultProxy) -> None:
     heard = Heard()
     clip = signing_clip("hello", "yes", "hello", fps=50.0)
     cuts = 0
@@ -135,7 +136,7 @@ async def test_after_a_lost_line_no_sign_is_missing_and_none_comes_twice(tmp_pat
 
 
 async def test_a_session_that_was_forgotten_is_begun_anew_without_repeating_signs(
-    tmp_path: Path, line: CuttableLine
+    tmp_path: Path, line: FaultProxy
 ) -> None:
     heard = Heard()
     async with serve(tmp_path, stream=StreamSettings(resume_s=0.0)) as server:
@@ -155,17 +156,17 @@ async def test_nobody_there_is_said_at_once() -> None:
             await client.play(signing_clip("hello"))
 
 
-async def test_a_server_that_does_not_come_back_is_given_up(tmp_path: Path, line: CuttableLine) -> None:
+async def test_a_server_that_does_not_come_back_is_given_up(tmp_path: Path, line: FaultProxy) -> None:
     async with serve(tmp_path) as server:
         line.target_port = server.port
         url = f"ws://127.0.0.1:{line.port}/api/v1/translate/stream"
-        async with StreamClient(url, give_up_s=0.5) as client, asyncio.TaskGroup() as tasks:
+        async with StreamClient(url, patience=Patience(give_up_s=0.5)) as client, asyncio.TaskGroup() as tasks:
             tasks.create_task(cut_after(line, 0.3))
             with pytest.raises(ServerUnreachableError, match="lost the connection to"):
                 await client.play(signing_clip("hello"))
 
 
-async def cut_after(line: CuttableLine, seconds: float, *, mend_after_s: float | None = None) -> None:
+async def cut_after(line: FaultProxy, seconds: float, *, mend_after_s: float | None = None) -> None:
     await asyncio.sleep(seconds)
     line.cut()
     if mend_after_s is not None:
@@ -184,7 +185,7 @@ async def test_a_full_server_is_waited_for_and_then_given_up(tmp_path: Path) -> 
     async with (
         serve(tmp_path, stream=limits) as server,
         StreamClient(server.stream) as first,
-        StreamClient(server.stream, give_up_s=0.5) as second,
+        StreamClient(server.stream, patience=Patience(give_up_s=0.5)) as second,
         asyncio.TaskGroup() as tasks,
     ):
         playing = tasks.create_task(first.play(signing_clip("hello", "yes")))
