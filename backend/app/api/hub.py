@@ -59,6 +59,12 @@ class StreamHub:
             lambda: sessions.limits.max_sessions,
             workers="min" if sessions.store.is_shared else "sum",  # a shared store has one limit for all workers
         )
+        metrics.watch(
+            "sessions_shared",
+            "1 when all servers share one limit of sessions",
+            lambda: float(sessions.store.is_shared),
+            workers="min",
+        )
 
     @property
     def num_connections(self) -> int:

@@ -52,7 +52,7 @@ def test_each_alert_is_tested_firing_silent_and_without_data() -> None:
         (case["alertname"], bool(case["exp_alerts"]), bool(test["input_series"]))
         for path in RULE_TESTS
         for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]
-        for case in test["alert_rule_test"]
+        for case in test.get("alert_rule_test", [])
     ]
 
     for alert in alerts():
