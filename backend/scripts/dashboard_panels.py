@@ -220,30 +220,40 @@ CONFIDENCE: Final = (
 
 SATURATION: Final = (
     PanelPlan(
+        title="Queue",
+        help="Windows that wait for the recogniser now.",
+        queries=one("sum by (instance) (signflow_queue_depth{SERVER})", "{{instance}}"),
+    ),
+    PanelPlan(
+        title="Waiting in the queue",
+        help="From a window's arrival to the start of its batch.",
+        queries=quantiles("signflow_queue_wait_seconds"),
+        unit="s",
+    ),
+    PanelPlan(
         title="Windows in one call",
-        help="Mean size of a batch.",
-        queries=one(mean("signflow_batch_size"), "mean"),
-        width=6,
+        help="Size of a batch: what waited when the recogniser was free.",
+        queries=(
+            Query(expr=mean("signflow_batch_size"), legend="mean"),
+            Query(expr=quantile(0.95, "signflow_batch_size"), legend="p95"),
+        ),
     ),
     PanelPlan(
         title="Event loop late",
         help="How late the event loop runs what is due: the first sign of too much work.",
         queries=quantiles("signflow_loop_lag_seconds"),
         unit="s",
-        width=6,
     ),
     PanelPlan(
         title="Processor",
         help="Cores in use.",
         queries=one("sum by (instance) (rate(process_cpu_seconds_total{SERVER}[$__rate_interval]))", "{{instance}}"),
-        width=6,
     ),
     PanelPlan(
         title="Memory",
         help="Resident memory; what several workers share counts for each.",
         queries=one("sum by (instance) (process_resident_memory_bytes{SERVER})", "{{instance}}"),
         unit="bytes",
-        width=6,
     ),
 )
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from tests.binaries import require_binary
-from tests.e2e.live_server import answers, free_port
+from tests.e2e.live_server import ANY_CERTIFICATE, free_port
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 INSTALL: Final = "sudo apt-get install prometheus prometheus-alertmanager"
@@ -49,14 +49,23 @@ def wait_until(is_so: Callable[[], bool], *, what: str, timeout_s: float = START
         time.sleep(0.1)
 
 
+def is_ready(url: str) -> bool:
+    """Whether an HTTP GET succeeds; a program that is still starting may answer with an error."""
+    try:
+        with urllib.request.urlopen(url, timeout=5, context=ANY_CERTIFICATE):
+            return True
+    except OSError:
+        return False
+
+
 @contextmanager
 def run_process(command: list[str], *, log: Path, ready_url: str) -> Generator[None]:
-    """Run a program until the block ends; waits until an address answers."""
+    """Run a program until the block ends; waits until an address answers well."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         wait_until(
-            lambda: process.poll() is not None or answers(ready_url), what=f"an answer of {command[0]} at {ready_url}"
+            lambda: process.poll() is not None or is_ready(ready_url), what=f"an answer of {command[0]} at {ready_url}"
         )
         assert process.poll() is None, log.read_text(errors="replace")
         yield
