@@ -80,6 +80,7 @@ def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedReco
         settings.model_dir,
         backend=settings.inference.backend,
         num_threads=settings.inference.num_threads,
+        device=settings.inference.device,
         metrics=metrics,
     )
     info = pipeline.backend_info
@@ -95,7 +96,7 @@ def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedReco
     predictor = TtaPredictor(queue, manifest=pipeline.manifest) if tta else queue
     active = ActiveModel(
         manifest=pipeline.manifest,
-        backend=info.name,
+        backend=info.name if info.device == "cpu" else f"{info.name} on {info.device}",
         file_name=info.path.name,
         sha256=info.sha256,
         fallback_reason=info.fallback_reason,

@@ -60,8 +60,13 @@ class CaptionSettings(BaseModel):
 class InferenceSettings(BaseModel):
     """The recogniser in this process."""
 
-    backend: Literal["auto", "onnx", "onnx-int8", "torch"] = Field(
+    backend: Literal["auto", "onnx", "onnx-int8", "torch", "openvino"] = Field(
         default="auto", description="Which backend runs the model."
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Where: `cpu`, `cuda`, `cuda:N`, `mps` (torch only), or `auto`: a GPU if there is one.",
     )
     num_threads: int = Field(default=1, ge=1, le=64, description="Threads inside one model call.")
     timeout_s: float = Field(default=5.0, gt=0, le=120, description="An answer that takes longer counts as not sure.")

@@ -6,9 +6,10 @@ window -> features -> batch padded under a mask -> logits -> calibrated probabil
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -24,14 +25,15 @@ from app.ml.artifacts import (
     require_same_model,
 )
 from app.ml.errors import ArtifactError, InvalidLandmarksError, MissingExtraError, ModelNotFoundError
-from app.ml.inference.backends import Backend, BackendOutput, OnnxBackend
+from app.ml.inference.backends import Backend, BackendOutput
 from app.ml.inference.decision import decide, sigmoid, to_prediction
+from app.ml.inference.loading import open_backend
 from app.ml.landmarks.features import FeatureBatch, extract_batch, get_feature_spec
 from app.ml.landmarks.normalise import check_window
 from app.ml.metrics import NULL_METRICS, Fallback, InferenceMetrics, Stage
 from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
 
-BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch"]
+BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch", "openvino"]
 
 MAX_WINDOW_MS: Final = 60_000.0
 """A longer window is refused: one absurd capture time would otherwise ask for a grid that fills the memory."""
@@ -48,7 +50,8 @@ class BackendInfo:
     """What runs.
 
     Attributes:
-        name: `onnx`, `onnx-int8` or `torch`.
+        name: what runs it, see `Backend`.
+        device: where.
         path: the file.
         sha256: hash of the file's content.
         fallback_reason: why the preferred file beside it is not in use; None when this is the preferred one.
@@ -57,6 +60,7 @@ class BackendInfo:
     name: str
     path: Path
     sha256: str
+    device: str = "cpu"
     fallback_reason: str | None = None
 
 
@@ -86,24 +90,32 @@ class SignFlowInferencePipeline:
         backend: BackendChoice = "auto",
         version: str | None = None,
         num_threads: int = 1,
+        device: str = "auto",
         metrics: InferenceMetrics = NULL_METRICS,
     ) -> "SignFlowInferencePipeline":
         """Load the newest `model_vN` of a folder, or a chosen version.
 
-        `auto` takes the `.onnx`; when that is broken, the `.pt` beside it if it is the same model, with one warning.
+        The backend `auto` takes the `.onnx`; when that is broken, the `.pt` beside it if it is the same model, with one
+        warning. `load_file` says what a device may be.
 
         Raises:
             ModelNotFoundError: the folder has no model, or not in the chosen form.
             ArtifactError: the model cannot be used; the message says what is wrong or what differs.
-            MissingExtraError: only a `.pt` can be used and torch is not installed.
+            MissingExtraError: what runs it is not installed.
         """
         files = find_model(model_dir, version=version)
+        load_file = partial(cls.load_file, num_threads=num_threads, device=device, metrics=metrics)
         if backend == "auto":
             if files.onnx is not None:
-                return cls._load_onnx_or_torch(files.onnx, files.torch, num_threads=num_threads, metrics=metrics)
-            return cls.load_file(_require(files.torch, files, model_dir), num_threads=num_threads, metrics=metrics)
-        path = {"onnx": files.onnx, "onnx-int8": files.onnx_int8, "torch": files.torch}[backend]
-        return cls.load_file(_require(path, files, model_dir), num_threads=num_threads, metrics=metrics)
+                return cls._load_onnx_or_torch(files.onnx, files.torch, load_file, metrics)
+            return load_file(_require(files.torch, files, model_dir))
+        path = {
+            "onnx": files.onnx,
+            "onnx-int8": files.onnx_int8,
+            "torch": files.torch,
+            "openvino": files.onnx,
+        }[backend]
+        return load_file(_require(path, files, model_dir), with_openvino=backend == "openvino")
 
     @classmethod
     def load_file(
@@ -111,7 +123,8 @@ class SignFlowInferencePipeline:
         path: Path,
         *,
         num_threads: int = 1,
-        device: str = "cpu",
+        device: str = "auto",
+        with_openvino: bool = False,
         fallback_reason: str | None = None,
         metrics: InferenceMetrics = NULL_METRICS,
     ) -> "SignFlowInferencePipeline":
@@ -120,29 +133,40 @@ class SignFlowInferencePipeline:
         Args:
             path: the file.
             num_threads: inside one call of ONNX Runtime.
-            device: `cpu`, `cuda` or `cuda:N`; a `.pt` also takes `mps`.
+            device: `cpu`, `cuda`, `cuda:N`, or `mps` (a `.pt` only); `auto` takes a GPU where there is one.
+            with_openvino: run a `.onnx` with OpenVINO.
             fallback_reason: why this file and not the preferred one.
 
         Raises:
             ArtifactError: it cannot be used; the message says what is wrong or what differs.
-            MissingExtraError: it is a `.pt` and torch is not installed.
+            MissingExtraError: what runs it is not installed.
         """
-        backend = _open_backend(path, num_threads=num_threads, device=device)
-        info = BackendInfo(name=backend.name, path=path, sha256=file_sha256(path), fallback_reason=fallback_reason)
+        backend = open_backend(path, num_threads=num_threads, device=device, with_openvino=with_openvino)
+        info = BackendInfo(
+            name=backend.name,
+            path=path,
+            sha256=file_sha256(path),
+            device=backend.device,
+            fallback_reason=fallback_reason,
+        )
         return cls(backend, backend_info=info, metrics=metrics)
 
     @classmethod
     def _load_onnx_or_torch(
-        cls, onnx_path: Path, torch_path: Path | None, *, num_threads: int, metrics: InferenceMetrics
+        cls,
+        onnx_path: Path,
+        torch_path: Path | None,
+        load_file: Callable[..., "SignFlowInferencePipeline"],
+        metrics: InferenceMetrics,
     ) -> "SignFlowInferencePipeline":
         try:
-            return cls.load_file(onnx_path, num_threads=num_threads, metrics=metrics)
+            return load_file(onnx_path)
         except ArtifactError as error:
             if torch_path is None:
                 raise
             reason = str(error)
             try:
-                pipeline = cls.load_file(torch_path, num_threads=num_threads, fallback_reason=reason, metrics=metrics)
+                pipeline = load_file(torch_path, fallback_reason=reason)
             except (ArtifactError, MissingExtraError) as second:
                 msg = f"{reason}; and {torch_path.name} beside it cannot replace it: {second}"
                 raise ArtifactError(msg) from second
@@ -259,23 +283,6 @@ class SignFlowInferencePipeline:
             furthest = np.nanmax(np.abs(window.landmarks))
             msg = f"a point lies {furthest:.3g} frame sizes away (limit {MAX_COORDINATE:g}); a missing point is NaN"
             raise InvalidLandmarksError(msg)
-
-
-def _open_backend(path: Path, *, num_threads: int, device: str) -> Backend:
-    if path.suffix == ".onnx":
-        return OnnxBackend(path, num_threads=num_threads, device=device)
-    if path.suffix != ".pt":
-        msg = f"{path}: a model is a .pt or .onnx file"
-        raise ArtifactError(msg)
-    if not path.is_file():
-        msg = f"{path}: no such file"
-        raise ModelNotFoundError(msg)
-    try:
-        from app.ml.inference.torch_backend import TorchBackend
-    except ImportError as error:
-        msg = f"{path} needs torch: pip install -e 'backend[train]', or export it to ONNX where torch is installed"
-        raise MissingExtraError(msg) from error
-    return TorchBackend(path, device=device)
 
 
 def _get_manifest(path: Path) -> ModelManifest | None:

@@ -1,19 +1,23 @@
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.ml.artifacts import load_torch_artifact, save_torch_artifact, write_onnx_artifact
-from app.ml.errors import ArtifactError, ManifestMismatchError
+from app.ml.errors import ArtifactError, ManifestMismatchError, MissingExtraError
 from app.ml.inference.backends import Backend, BackendOutput, OnnxBackend
+from app.ml.inference.loading import open_backend
+from app.ml.inference.openvino_backend import OpenVinoBackend
 from app.ml.inference.torch_backend import TorchBackend
 from tests.untrained_model import LABELS, NUM_FEATURES, make_manifest, random_batch, write_untrained_model
 
 SHAPES = ((1, 1), (1, 30), (2, 7), (5, 64), (3, 200))
-TOLERANCE = {"torch": 1e-5, "onnx": 1e-5, "onnx-int8": 0.1}
+TOLERANCE = {"torch": 1e-5, "onnx": 1e-5, "onnx-int8": 0.1, "openvino-f32": 1e-4, "openvino-bf16": 0.1}
 """Int8 takes its activation scales over the whole batch, so a batch of n differs a little from n singles."""
 
 
@@ -30,6 +34,8 @@ def backends(model_dir: Path) -> dict[str, Backend]:
         TorchBackend(model_dir / "model_v1.pt"),
         OnnxBackend(model_dir / "model_v1.onnx"),
         OnnxBackend(model_dir / "model_v1.int8.onnx"),
+        OpenVinoBackend(model_dir / "model_v1.onnx", precision="f32"),
+        OpenVinoBackend(model_dir / "model_v1.onnx", precision="bf16"),
     )
     return {backend.name: backend for backend in loaded}
 
@@ -52,13 +58,14 @@ def real_steps(output: BackendOutput, mask: np.ndarray[tuple[int, int], np.dtype
 
 
 def test_each_file_names_its_backend_and_carries_the_manifest(backends: dict[str, Backend], model_dir: Path) -> None:
-    assert list(backends) == ["torch", "onnx", "onnx-int8"]
+    assert list(backends) == list(TOLERANCE)
+    assert {backend.device for backend in backends.values()} == {"cpu"}
     assert len({str(backend.manifest) for backend in backends.values()}) == 1
 
 
 @pytest.mark.parametrize(("batch", "length"), SHAPES)
-@pytest.mark.parametrize("name", ["onnx", "onnx-int8"])
-def test_onnx_answers_as_torch_does(backends: dict[str, Backend], name: str, batch: int, length: int) -> None:
+@pytest.mark.parametrize("name", list(TOLERANCE)[1:])
+def test_every_backend_answers_as_torch_does(backends: dict[str, Backend], name: str, batch: int, length: int) -> None:
     features, mask = random_batch(batch, length)
 
     ours, theirs = (real_steps(backends[one].run(features, mask), mask) for one in ("torch", name))
@@ -68,7 +75,7 @@ def test_onnx_answers_as_torch_does(backends: dict[str, Backend], name: str, bat
     assert_close(ours, theirs, tolerance=TOLERANCE[name])
 
 
-@pytest.mark.parametrize("name", ["torch", "onnx", "onnx-int8"])
+@pytest.mark.parametrize("name", list(TOLERANCE))
 def test_a_batch_of_n_equals_n_singles(backends: dict[str, Backend], name: str) -> None:
     features, mask = random_batch(6, 50)
     together = backends[name].run(features, mask)
@@ -115,6 +122,54 @@ def test_int8_padding_stays_out_of_the_scales_when_it_is_zero(backends: dict[str
     plain, with_padding = (backends["onnx-int8"].run(*inputs) for inputs in ((features, mask), (padded, padded_mask)))
 
     np.testing.assert_allclose(plain.logits, with_padding.logits, atol=TOLERANCE["onnx-int8"])
+
+
+def test_answers_stay_what_they_are_while_others_are_worked_out(backends: dict[str, Backend]) -> None:
+    for backend in backends.values():
+        first = backend.run(*random_batch(2, 20))
+        before = first.logits.copy()
+        backend.run(*random_batch(2, 20, seed=9))
+        np.testing.assert_array_equal(first.logits, before)
+
+
+def test_openvino_takes_bf16_only_where_it_is_faster(model_dir: Path) -> None:
+    """Which one wins depends on the machine; that a choice is made, and said, does not."""
+    backend = open_backend(model_dir / "model_v1.onnx", with_openvino=True)
+
+    assert backend.name in ("openvino-f32", "openvino-bf16")
+    features, mask = random_batch(2, 20)
+    expected = OnnxBackend(model_dir / "model_v1.onnx").run(features, mask)
+    np.testing.assert_allclose(backend.run(features, mask).logits, expected.logits, atol=TOLERANCE[backend.name])
+
+
+@pytest.mark.parametrize("name", ["model_v1.onnx", "model_v1.pt"])
+def test_a_device_that_is_missing_is_replaced_by_the_processor_with_one_warning(
+    model_dir: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = open_backend(model_dir / name, device="mps" if torch.cuda.is_available() else "cuda")
+
+    assert backend.device == "cpu"
+    (record,) = caplog.records
+    assert "the CPU runs the model" in record.getMessage()
+
+
+def test_without_openvino_the_message_says_which_extra_installs_it(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "app.ml.inference.openvino_backend", raising=False)
+
+    with pytest.raises(MissingExtraError, match=r"pip install -e 'backend\[openvino\]'"):
+        open_backend(model_dir / "model_v1.onnx", with_openvino=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage"])
+def test_openvino_refuses_what_onnx_runtime_refuses(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model_v1.onnx"
+    path.write_bytes(content)
+
+    with pytest.raises(ArtifactError, match=r"model_v1\.onnx"):
+        OpenVinoBackend(path)
 
 
 def test_inputs_are_left_as_they_were(backends: dict[str, Backend]) -> None:

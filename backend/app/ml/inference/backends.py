@@ -5,9 +5,10 @@ Shapes: B batch, T grid steps (padded), F features, C labels, D embedding.
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -42,10 +43,14 @@ class BackendOutput:
 
 
 class Backend(Protocol):
-    """A loaded model. `name` is what `/ready` shows: `onnx`, `onnx-int8` or `torch`."""
+    """A loaded model. `name` is what `/ready` shows: `onnx`, `onnx-int8`, `torch`, `openvino-f32` or `openvino-bf16`;
+    `device` where it runs: `cpu`, `cuda:N` or `mps`."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
 
     @property
     def manifest(self) -> ModelManifest: ...
@@ -62,10 +67,15 @@ class Backend(Protocol):
 
 
 class OnnxBackend:
-    """A `.onnx` file on ONNX Runtime, on its CUDA provider when a GPU is asked for and this ONNX Runtime has one."""
+    """A `.onnx` file on ONNX Runtime: on its CUDA provider where this ONNX Runtime has one, else on the CPU."""
 
-    def __init__(self, path: Path, *, num_threads: int = 1, device: str = "cpu") -> None:
+    def __init__(self, path: Path, *, num_threads: int = 1, device: str = "auto") -> None:
         """Load and check the file; where CUDA is asked for and missing, the CPU takes over with one warning.
+
+        Args:
+            path: the file.
+            num_threads: inside one call.
+            device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA if there is any.
 
         Raises:
             ArtifactError: the file is missing, unreadable, not ours, or ONNX Runtime cannot run it.
@@ -86,12 +96,24 @@ class OnnxBackend:
         except _LOAD_ERRORS as error:
             msg = f"{path}: ONNX Runtime {ort.__version__} cannot load it ({error})"
             raise ArtifactError(msg) from error
-        self._check_interface(path)
+        check_interface(
+            path,
+            self._manifest,
+            inputs={one.name: one.shape for one in self._session.get_inputs()},
+            outputs={one.name: one.shape for one in self._session.get_outputs()},
+        )
 
     @property
     def name(self) -> str:
         """`onnx` or `onnx-int8`."""
         return self._name
+
+    @property
+    def device(self) -> str:
+        """What ONNX Runtime settled on."""
+        options: dict[str, dict[str, str]] = self._session.get_provider_options()
+        cuda = options.get("CUDAExecutionProvider")
+        return "cpu" if cuda is None else f"cuda:{cuda['device_id']}"
 
     @property
     def manifest(self) -> ModelManifest:
@@ -103,31 +125,33 @@ class OnnxBackend:
         logits, embedding, signing = self._session.run(OUTPUT_NAMES, {self._spec.input_name: features, "mask": mask})
         return BackendOutput(logits=np.asarray(logits), embedding=np.asarray(embedding), signing=np.asarray(signing))
 
-    def _check_interface(self, path: Path) -> None:
-        inputs = {one.name: one for one in self._session.get_inputs()}
-        outputs = {one.name: one for one in self._session.get_outputs()}
-        expected = (self._spec.input_name, "mask")
-        if set(inputs) != set(expected) or set(outputs) != set(OUTPUT_NAMES):
-            msg = (
-                f"{path}: takes {', '.join(inputs)} and gives {', '.join(outputs)}; expected {', '.join(expected)} "
-                f"and {', '.join(OUTPUT_NAMES)}"
-            )
-            raise ManifestMismatchError(msg)
-        check_widths(
-            path,
-            self._manifest,
-            num_features=math.prod(inputs[self._spec.input_name].shape[2:]),
-            num_logits=outputs["logits"].shape[-1],
-        )
-
 
 def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
     kind, _, number = device.partition(":")
-    if kind == "cuda" and "CUDAExecutionProvider" in ort.get_available_providers():
+    if kind in ("auto", "cuda") and "CUDAExecutionProvider" in ort.get_available_providers():
         return [("CUDAExecutionProvider", {"device_id": number or "0"}), "CPUExecutionProvider"]
-    if kind != "cpu":
+    if kind not in ("auto", "cpu"):
         logger.warning("ONNX Runtime %s has no provider for %s; the CPU runs the model", ort.__version__, device)
     return ["CPUExecutionProvider"]
+
+
+def check_interface(
+    path: Path, manifest: ModelManifest, *, inputs: Mapping[str, Sequence[Any]], outputs: Mapping[str, Sequence[Any]]
+) -> None:
+    """Refuse a graph whose inputs and outputs, name to shape, are not what its manifest says.
+
+    Raises:
+        ManifestMismatchError: the message says which differs.
+    """
+    feature_input = get_feature_spec(manifest.feature_spec).input_name
+    expected = (feature_input, "mask")
+    if set(inputs) != set(expected) or set(outputs) != set(OUTPUT_NAMES):
+        msg = (
+            f"{path}: takes {', '.join(inputs)} and gives {', '.join(outputs)}; expected {', '.join(expected)} "
+            f"and {', '.join(OUTPUT_NAMES)}"
+        )
+        raise ManifestMismatchError(msg)
+    check_widths(path, manifest, num_features=math.prod(inputs[feature_input][2:]), num_logits=outputs["logits"][-1])
 
 
 def check_widths(path: Path, manifest: ModelManifest, *, num_features: int, num_logits: int) -> None:

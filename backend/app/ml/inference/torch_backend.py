@@ -1,5 +1,6 @@
 """Runs a `.pt` model with PyTorch; imported only when one is loaded, so that serving ONNX never needs torch."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -12,18 +13,24 @@ from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig, check_inputs
 from app.ml.types import BoolArray, FloatArray
 
+logger = logging.getLogger(__name__)
+
 
 class TorchBackend:
     """A `.pt` file on PyTorch. Its thread count belongs to the whole process and stays as it is."""
 
-    def __init__(self, path: Path, *, device: str = "cpu") -> None:
-        """Load and check the file, and move its weights to a device, as `torch.device` names it.
+    def __init__(self, path: Path, *, device: str = "auto") -> None:
+        """Load and check the file; where the device is missing, the CPU takes over with one warning.
+
+        Args:
+            path: the file.
+            device: `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes a GPU where there is one.
 
         Raises:
             ArtifactError: the file is missing, unreadable or not ours.
             ManifestMismatchError: its hash, config, features or labels do not fit its weights.
         """
-        self._device = torch.device(device)
+        self._device = _find_device(device)
         model, self._manifest = load_model(path)
         self._model = model.to(self._device)
 
@@ -31,6 +38,11 @@ class TorchBackend:
     def name(self) -> str:
         """`torch`."""
         return "torch"
+
+    @property
+    def device(self) -> str:
+        """Where the weights are."""
+        return str(self._device)
 
     @property
     def manifest(self) -> ModelManifest:
@@ -46,6 +58,16 @@ class TorchBackend:
             embedding=output.embedding.cpu().numpy(),
             signing=output.signing.cpu().numpy(),
         )
+
+
+def _find_device(asked: str) -> torch.device:
+    if torch.cuda.is_available() and asked.partition(":")[0] in ("auto", "cuda"):
+        return torch.device("cuda:0" if asked in ("auto", "cuda") else asked)
+    if torch.backends.mps.is_available() and asked in ("auto", "mps"):
+        return torch.device("mps")
+    if asked not in ("auto", "cpu"):
+        logger.warning("PyTorch %s finds no %s; the CPU runs the model", torch.__version__, asked)
+    return torch.device("cpu")
 
 
 def load_model(path: Path) -> tuple[SignEncoder, ModelManifest]:

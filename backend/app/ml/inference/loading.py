@@ -1,0 +1,46 @@
+"""Opens a model file with what can run it: ONNX Runtime, PyTorch or OpenVINO."""
+
+from pathlib import Path
+
+from app.ml.errors import ArtifactError, MissingExtraError, ModelNotFoundError
+from app.ml.inference.backends import Backend, OnnxBackend
+
+
+def open_backend(path: Path, *, num_threads: int = 1, device: str = "auto", with_openvino: bool = False) -> Backend:
+    """Open a `.onnx` or `.pt` file.
+
+    Args:
+        path: the file.
+        num_threads: inside one call of ONNX Runtime or OpenVINO; PyTorch's belong to the whole process.
+        device: `cpu`, `cuda`, `cuda:N`, or `mps` (a `.pt` only); `auto` takes a GPU where there is one.
+        with_openvino: run a `.onnx` with OpenVINO, which here is on the CPU always.
+
+    Raises:
+        ArtifactError: it cannot be used; the message says what is wrong or what differs.
+        MissingExtraError: what runs it is not installed; the message says which command installs it.
+    """
+    if path.suffix == ".onnx":
+        if with_openvino:
+            return _open_openvino(path, num_threads=num_threads)
+        return OnnxBackend(path, num_threads=num_threads, device=device)
+    if path.suffix != ".pt":
+        msg = f"{path}: a model is a .pt or .onnx file"
+        raise ArtifactError(msg)
+    if not path.is_file():
+        msg = f"{path}: no such file"
+        raise ModelNotFoundError(msg)
+    try:
+        from app.ml.inference.torch_backend import TorchBackend
+    except ImportError as error:
+        msg = f"{path} needs torch: pip install -e 'backend[train]', or export it to ONNX where torch is installed"
+        raise MissingExtraError(msg) from error
+    return TorchBackend(path, device=device)
+
+
+def _open_openvino(path: Path, *, num_threads: int) -> Backend:
+    try:
+        from app.ml.inference.openvino_backend import OpenVinoBackend
+    except ImportError as error:
+        msg = "the backend openvino needs OpenVINO: pip install -e 'backend[openvino]', or choose another backend"
+        raise MissingExtraError(msg) from error
+    return OpenVinoBackend(path, num_threads=num_threads)
