@@ -10,18 +10,26 @@ from app.ml.artifacts import Calibration, ModelManifest, SignLabel, save_torch_a
 from app.ml.dataset import BACKGROUND, LandmarkDataset, people_per_label
 from app.ml.export import export_to_onnx
 from app.ml.landmarks.features import get_feature_spec
-from app.ml.model_configs import get_model_config
+from app.ml.model_configs import ModelConfig, get_model_config
 from app.ml.trainer import SignTrainer
 from app.ml.training.config import TrainerConfig
 from tests.parametric_signer import IDLE, LABELS, make_clips
 
 NUM_PEOPLE = 8
+TINY = get_model_config("tiny")
 CONFIG = TrainerConfig(steps=120, batch_size=32, learning_rate=4e-3, warmup_steps=10, ema_decay=0.95)
 
 
-def write_tiny_model(folder: Path, *, version: str = "v1") -> ModelManifest:
+def write_tiny_model(
+    folder: Path,
+    *,
+    version: str = "v1",
+    model: ModelConfig = TINY,
+    trainer: TrainerConfig = CONFIG,
+    signs: tuple[str, ...] = LABELS,
+) -> ModelManifest:
     """Write `model_vN.pt` and `model_vN.onnx`, trained on eight made-up people; returns the manifest as written."""
-    weights, manifest = _train()
+    weights, manifest = _train(model, trainer, signs)
     source = folder / f"model_{version}.pt"
     manifest = save_torch_artifact(source, state_dict=weights, manifest=replace(manifest, version=version))
     export_to_onnx(source, source.with_suffix(".onnx"))
@@ -29,22 +37,21 @@ def write_tiny_model(folder: Path, *, version: str = "v1") -> ModelManifest:
 
 
 @cache
-def _train() -> tuple[dict[str, Tensor], ModelManifest]:
-    clips = make_clips(num_people=NUM_PEOPLE, takes=3, labels=(*LABELS, IDLE))
-    dataset = LandmarkDataset(clips, labels=tuple(sorted((*LABELS, *BACKGROUND))))
-    config = get_model_config("tiny")
-    model = SignTrainer(config, CONFIG).fit(dataset).model
+def _train(config: ModelConfig, trainer: TrainerConfig, signs: tuple[str, ...]) -> tuple[dict[str, Tensor], ModelManifest]:
+    clips = make_clips(num_people=NUM_PEOPLE, takes=3, labels=(*signs, IDLE))
+    dataset = LandmarkDataset(clips, labels=tuple(sorted((*signs, *BACKGROUND))))
+    model = SignTrainer(config, trainer).fit(dataset).model
     people = people_per_label(clips)
     manifest = ModelManifest(
         version="v1",
         config=config.to_dict(),
-        feature_spec=CONFIG.feature_spec,
-        num_features=get_feature_spec(CONFIG.feature_spec).num_features,
+        feature_spec=trainer.feature_spec,
+        num_features=get_feature_spec(trainer.feature_spec).num_features,
         labels=tuple(
             SignLabel(label=label, language="ase", num_people=people.get(label, 0)) for label in dataset.labels
         ),
         background=BACKGROUND,
         calibration=Calibration(temperature=0.7, threshold=0.5),
-        provenance={"seed": CONFIG.seed, "signers": list(dataset.signers), "licence": "Apache-2.0"},
+        provenance={"seed": trainer.seed, "signers": list(dataset.signers), "licence": "Apache-2.0"},
     )
     return model.state_dict(), manifest
