@@ -37,7 +37,9 @@ def write_tiny_model(
 
 
 @cache
-def _train(config: ModelConfig, trainer: TrainerConfig, signs: tuple[str, ...]) -> tuple[dict[str, Tensor], ModelManifest]:
+def _train(
+    config: ModelConfig, trainer: TrainerConfig, signs: tuple[str, ...]
+) -> tuple[dict[str, Tensor], ModelManifest]:
     clips = make_clips(num_people=NUM_PEOPLE, takes=3, labels=(*signs, IDLE))
     dataset = LandmarkDataset(clips, labels=tuple(sorted((*signs, *BACKGROUND))))
     model = SignTrainer(config, trainer).fit(dataset).model
