@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from fastapi import FastAPI
 
@@ -21,6 +22,8 @@ from app.db.database import Database
 from app.ml.batch_processor import BatchedInferenceQueue
 from app.ml.errors import MlError
 from app.ml.inference.batch_policy import BatchLimits
+from app.ml.inference.remote import RemoteOptions, RemotePredictor
+from app.ml.inference.remote_policy import BreakerState
 from app.ml.metrics import InferenceMetrics
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.tta import TtaPredictor
@@ -37,6 +40,9 @@ from app.services.session_store import MemorySessionStore, SessionStore
 from app.services.sign_catalog import SignCatalog
 from app.services.streams import Recogniser, SessionContext, SessionRules
 from app.training_bootstrap import make_training
+
+REMOTE_PARALLEL: Final = 4
+"""Batches on their way to an inference server at the same time: enough to fill its network and its model together."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +63,18 @@ def check_exposure(settings: Settings) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRecogniser:
-    """A predictor that is ready to answer, what is known of its model, and how to let go of it."""
+    """A predictor that is ready to answer, what is known of its model, and how to let go of it.
+
+    Attributes:
+        queue: where windows wait for the model; it has to be run in the background.
+        remote: the part that asks an inference server, to be watched in the background; None where none is asked.
+    """
 
     predictor: Predictor
     active: ActiveModel
     close: Callable[[], None]
     queue: BatchedInferenceQueue | None = None
-    """Where windows wait for the model; it has to be run in the background."""
+    remote: RemotePredictor | None = None
 
 
 Loader = Callable[[Settings, InferenceMetrics], LoadedRecogniser]
@@ -92,7 +103,9 @@ def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedReco
         capacity=batch.capacity,
         stall_s=batch.stall_s,
     )
-    queue = BatchedInferenceQueue(pipeline, limits=limits, metrics=metrics)
+    remote = _open_remote(settings, pipeline, metrics)
+    num_parallel = 1 if remote is None else min(settings.remote.max_connections, REMOTE_PARALLEL)
+    queue = BatchedInferenceQueue(remote or pipeline, limits=limits, num_parallel=num_parallel, metrics=metrics)
     predictor = TtaPredictor(queue, manifest=pipeline.manifest) if tta else queue
     active = ActiveModel(
         manifest=pipeline.manifest,
@@ -103,7 +116,25 @@ def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedReco
         tta=tta,
         batch=limits,
     )
-    return LoadedRecogniser(predictor=predictor, active=active, close=pipeline.close, queue=queue)
+    return LoadedRecogniser(predictor=predictor, active=active, close=pipeline.close, queue=queue, remote=remote)
+
+
+def _open_remote(
+    settings: Settings, pipeline: SignFlowInferencePipeline, metrics: InferenceMetrics
+) -> RemotePredictor | None:
+    remote = settings.remote
+    if remote.url is None:
+        return None
+    options = RemoteOptions(
+        url=remote.url,
+        protocol=remote.protocol,
+        model=remote.model,
+        timeout_s=remote.timeout_s,
+        max_connections=remote.max_connections,
+        token=None if remote.token is None else remote.token.get_secret_value(),
+        certificate=remote.certificate,
+    )
+    return RemotePredictor.open(options, pipeline, metrics=metrics)
 
 
 async def prepare_database(settings: Settings) -> None:
@@ -164,12 +195,16 @@ def build_app(
                 tasks.start(loading[0].queue.run(), name="batch queue")
             if worker == 0:  # one of the server's processes is enough to look after training
                 tasks.start(services.training.supervise(), name="training")
+            if services.models.remote is not None:
+                tasks.start(services.models.remote.watch(), name="inference server")
             yield
             await tasks.close()
             await services.sessions.stop()
         finally:
             await tasks.close()
             await database.close()
+            if loading[0] is not None and loading[0].remote is not None:
+                await loading[0].remote.close()
             if loading[0] is not None:
                 await asyncio.to_thread(loading[0].close)
 
@@ -247,6 +282,13 @@ def _make_services(
     queue = None if loaded is None else loaded.queue
     if queue is not None:
         metrics.watch("queue_depth", "Windows waiting for the recogniser", lambda: queue.num_waiting)
+    remote = None if loaded is None else loaded.remote
+    metrics.watch(
+        "remote_asked",
+        "1 when an inference server answers; 0 when none is set, or the model in this process stands in for it",
+        lambda: float(remote is not None and remote.state.state is BreakerState.CLOSED),
+        workers="min",
+    )
     metrics.watch("model_loaded", "1 when signs can be translated", lambda: float(active is not None), workers="min")
     return AppServices(
         hub=hub,
@@ -257,6 +299,7 @@ def _make_services(
             no_model_reason=no_model_reason,
             versions=ModelVersionRepository(database.sessions),
             get_problem=(lambda: None) if queue is None else queue.get_problem,
+            remote=remote,
         ),
         training=make_training(settings, database),
         catalog=catalog,

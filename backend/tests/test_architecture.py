@@ -38,6 +38,10 @@ FIXED_PATHS = (
     "backend/pyproject.toml",
     "backend/constraints.txt",
     "backend/app/api/translate.py",
+    "backend/torchserve/handler.py",
+    "torchserve/Dockerfile",
+    "torchserve/config.properties",
+    "torchserve/sample_request.json",
     "backend/scripts/evaluate_models.py",
 )
 """Commands and documents refer to these; moving one breaks them."""
@@ -57,6 +61,7 @@ FIXED_MODULES = (
     "scripts.evaluate_models",
     "scripts.extract_landmarks",
     "scripts.import_dataset",
+    "scripts.package_torchserve",
     "scripts.replay",
     "scripts.train",
 )

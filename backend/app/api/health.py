@@ -1,5 +1,6 @@
 """Is the process alive, can it translate, and its numbers for Prometheus."""
 
+from dataclasses import asdict
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -8,6 +9,8 @@ from pydantic import BaseModel
 from app.api.deps import Services
 from app.core.metrics import CONTENT_TYPE
 from app.core.version import VERSION
+from app.ml.inference.remote import RemotePredictor
+from app.ml.inference.remote_policy import BreakerState
 from app.services.model_service import ActiveModel
 
 router = APIRouter(tags=["health"])
@@ -35,6 +38,28 @@ class ModelHealth(BaseModel):
     batch: QueueLimits | None
 
 
+class RemoteHealth(BaseModel):
+    """The inference server that is asked before the model in this process.
+
+    Only in state `closed` (its circuit breaker's) is it asked; `reason` says why it is not. `answered` and `fallbacks`
+    count windows that it answered, and that the model in this process answered in its place.
+    """
+
+    protocol: str
+    url: str
+    model: str
+    state: BreakerState
+    reason: str
+    state_s: float
+    answered: int
+    fallbacks: int
+    kept_local: int
+    retries: int
+    failures: int
+    openings: int
+    last_failure: str
+
+
 class Health(BaseModel):
     """The process is alive; `worker` is which of the server's processes answered, from 0."""
 
@@ -51,6 +76,7 @@ class Readiness(BaseModel):
     worker: int
     reasons: list[str]
     model: ModelHealth | None
+    remote: RemoteHealth | None
 
 
 def queue_limits(active: ActiveModel) -> QueueLimits | None:
@@ -74,6 +100,11 @@ def model_health(active: ActiveModel | None) -> ModelHealth | None:
     )
 
 
+def remote_health(remote: RemotePredictor | None) -> RemoteHealth | None:
+    """How it stands with the inference server; None where none is asked."""
+    return None if remote is None else RemoteHealth(**asdict(remote.state))
+
+
 @router.get("/health")
 async def get_health(services: Services) -> Health:
     """Liveness: answers as long as the process does, with or without a model."""
@@ -93,7 +124,11 @@ async def get_readiness(services: Services, response: Response) -> Readiness:
         reasons.append("the server is shutting down")
     response.status_code = 503 if reasons else 200
     return Readiness(
-        ready=not reasons, worker=services.worker, reasons=reasons, model=model_health(services.models.active)
+        ready=not reasons,
+        worker=services.worker,
+        reasons=reasons,
+        model=model_health(services.models.active),
+        remote=remote_health(services.models.remote),
     )
 
 

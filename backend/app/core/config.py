@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
@@ -82,6 +82,26 @@ class BatchSettings(BaseModel):
     )
     capacity: int = Field(default=256, ge=1, le=100_000, description="Windows that may wait; one more is refused.")
     stall_s: float = Field(default=10.0, gt=0, le=600, description="A call that runs longer counts as hanging.")
+
+
+class RemoteSettings(BaseModel):
+    """An inference server that is asked first; the model in this process answers whenever it does not."""
+
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]",
+        description="Address of the server, http://HOST:8080; unset asks none.",
+    )
+    protocol: Literal["torchserve", "oip"] = Field(
+        default="torchserve", description="`oip` is the Open Inference Protocol v2, as Triton and KServe speak it."
+    )
+    model: str = Field(default="signflow", pattern=r"^[\w.-]+$", description="Name of the model on the server.")
+    timeout_s: float = Field(
+        default=0.5, gt=0, le=60, description="After this long the model in this process answers; a retry included."
+    )
+    max_connections: int = Field(default=16, ge=1, le=1_000, description="Requests to the server at the same time.")
+    token: SecretStr | None = Field(default=None, description="Bearer token that the server wants.")
+    certificate: FilePath | None = Field(default=None, description="PEM certificate to trust, for https.")
 
 
 class FeedbackSettings(BaseModel):
@@ -176,6 +196,7 @@ class Settings(BaseSettings):
     caption: CaptionSettings = Field(default_factory=CaptionSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
     batch: BatchSettings = Field(default_factory=BatchSettings)
+    remote: RemoteSettings = Field(default_factory=RemoteSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)

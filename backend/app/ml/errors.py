@@ -12,7 +12,10 @@ MlError
 │   ├── OverloadedError     too much waits already; says when to try again
 │   ├── DeadlinePassedError its time was up before its turn came
 │   └── RecogniserDownError the recogniser hangs, broke or was closed
-└── MissingExtraError       an optional package is not installed
+├── MissingExtraError       an optional package is not installed
+└── RemoteModelError        an inference server that cannot be asked
+    ├── RemoteUnavailableError  it does not answer, or not in time, or with an error
+    └── RemoteMismatchError     it serves another model than the one expected
 """
 
 
@@ -74,3 +77,20 @@ class RecogniserDownError(NotAnsweredError):
 
 class MissingExtraError(MlError):
     """An optional package is not installed; the message says which command installs it."""
+
+
+class RemoteModelError(MlError):
+    """An inference server that cannot be asked."""
+
+
+class RemoteUnavailableError(RemoteModelError):
+    """An inference server that does not answer, or not in time, or with an error."""
+
+    def __init__(self, message: str, *, is_retryable: bool = False) -> None:
+        """`is_retryable`: the same question may be answered if asked again at once."""
+        super().__init__(message)
+        self.is_retryable = is_retryable
+
+
+class RemoteMismatchError(RemoteModelError):
+    """An inference server that serves another model than the one expected, or speaks another language."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from app.core.errors import NoModelError
 from app.ml.artifacts import ModelManifest
 from app.ml.inference.batch_policy import BatchLimits
+from app.ml.inference.remote import RemotePredictor
 from app.repositories.model_versions import LoadedModel, ModelVersionRepository
 
 
@@ -39,6 +40,7 @@ class ModelService:
     """Knows the active model; `active` None means that none could be loaded, for `no_model_reason`.
 
     `get_problem` says why the model does not answer at present; None when it does.
+    `remote` is the inference server that is asked first; None means that the model runs in this process only.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class ModelService:
         no_model_reason: str,
         versions: ModelVersionRepository,
         get_problem: Callable[[], str | None] = lambda: None,
+        remote: RemotePredictor | None = None,
     ) -> None:
         self.active = active
         self.get_problem = get_problem
+        self.remote = remote
         self.no_model_reason = no_model_reason
         self._versions = versions
 

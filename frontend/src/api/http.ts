@@ -5,6 +5,7 @@ import type { components, paths } from './generated/openapi'
 export type SignInfo = components['schemas']['SignInfo']
 export type SignList = components['schemas']['SignList']
 export type ModelInfo = components['schemas']['ModelInfo']
+export type RemoteHealth = components['schemas']['RemoteHealth']
 export type Readiness = components['schemas']['Readiness']
 export type ServerStatus = components['schemas']['ServerStatus']
 export type FeedbackClip = components['schemas']['FeedbackClipInfo']

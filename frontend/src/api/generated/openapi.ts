@@ -337,6 +337,12 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * BreakerState
+         * @description Whether questions go to the server.
+         * @enum {string}
+         */
+        BreakerState: "closed" | "open" | "half_open";
+        /**
          * ConfusedSigns
          * @description Clips of `label` that were taken for `predicted`; `fraction` is of all clips of `label`.
          */
@@ -576,6 +582,7 @@ export interface components {
             /** Reasons */
             reasons: string[];
             model: components["schemas"]["ModelHealth"] | null;
+            remote: components["schemas"]["RemoteHealth"] | null;
         };
         /**
          * RecipeInfo
@@ -588,6 +595,40 @@ export interface components {
             model: string;
             /** Steps */
             steps: number;
+        };
+        /**
+         * RemoteHealth
+         * @description The inference server that is asked before the model in this process.
+         *
+         *     Only in state `closed` (its circuit breaker's) is it asked; `reason` says why it is not. `answered` and `fallbacks`
+         *     count windows that it answered, and that the model in this process answered in its place.
+         */
+        RemoteHealth: {
+            /** Protocol */
+            protocol: string;
+            /** Url */
+            url: string;
+            /** Model */
+            model: string;
+            state: components["schemas"]["BreakerState"];
+            /** Reason */
+            reason: string;
+            /** State S */
+            state_s: number;
+            /** Answered */
+            answered: number;
+            /** Fallbacks */
+            fallbacks: number;
+            /** Kept Local */
+            kept_local: number;
+            /** Retries */
+            retries: number;
+            /** Failures */
+            failures: number;
+            /** Openings */
+            openings: number;
+            /** Last Failure */
+            last_failure: string;
         };
         /**
          * ServerStatus

@@ -1,6 +1,6 @@
 import { screen } from '@testing-library/react'
 import { describe, expect, it } from 'vitest'
-import type { ModelInfo, ServerStatus } from '@/api/http'
+import type { ModelInfo, RemoteHealth, ServerStatus } from '@/api/http'
 import { fakeServer, renderApp } from '@/test/renderApp'
 
 const MODEL: ModelInfo = {
@@ -36,6 +36,22 @@ const STATUS: ServerStatus = {
   max_sessions: 64,
   feedback_clips: 0,
   models_loaded: [],
+}
+
+const REMOTE: RemoteHealth = {
+  protocol: 'torchserve',
+  url: 'http://127.0.0.1:8080',
+  model: 'signflow',
+  state: 'closed',
+  reason: '',
+  state_s: 12,
+  answered: 120,
+  fallbacks: 7,
+  kept_local: 0,
+  retries: 1,
+  failures: 3,
+  openings: 2,
+  last_failure: 'http://127.0.0.1:8080 did not answer within 0.5 s',
 }
 
 const HEALTHY = {
@@ -74,6 +90,33 @@ describe('server status', () => {
     fakeServer(HEALTHY)
     renderApp({}, '/status')
     expect(await screen.findByText('up to 32 questions a call, held back at most 50 ms; 256 may wait')).toBeVisible()
+  })
+
+  it('shows no inference server where none is set', async () => {
+    fakeServer(HEALTHY)
+    renderApp({}, '/status')
+    expect(await screen.findByText('Ready to translate')).toBeVisible()
+    expect(screen.queryByText('Inference server')).toBeNull()
+  })
+
+  it('shows what the inference server did and what was answered in its place', async () => {
+    fakeServer({ ...HEALTHY, 'GET /ready': () => Response.json({ ready: true, reasons: [], remote: REMOTE }) })
+    renderApp({}, '/status')
+    expect(await screen.findByText('answers; the model in this process stands by')).toBeVisible()
+    expect(screen.getByText('120 questions')).toBeVisible()
+    expect(screen.getByText('7 questions')).toBeVisible()
+    expect(screen.getByText('3 failed, 1 asked twice, given up 2 times')).toBeVisible()
+    expect(screen.getByText(REMOTE.last_failure)).toBeVisible()
+  })
+
+  it.each([
+    ['open', 'not used, the model in this process answers: other labels'],
+    ['half_open', 'answers again, about to be used: other labels'],
+  ] as const)('says why the inference server is not used (%s)', async (state, text) => {
+    const remote = { ...REMOTE, state, reason: 'other labels' }
+    fakeServer({ ...HEALTHY, 'GET /ready': () => Response.json({ ready: true, reasons: [], remote }) })
+    renderApp({}, '/status')
+    expect(await screen.findByText(text)).toBeVisible()
   })
 
   it('says why it is not ready and what to do', async () => {

@@ -6,6 +6,7 @@ import { useI18n } from '@/i18n/I18n'
 import { languageNames } from '@/vocabulary/signs'
 import { Card, Facts } from './Facts'
 import { OperatorArea } from './OperatorArea'
+import { RemoteCard } from './RemoteCard'
 
 const REFRESH_MS = 5000
 
@@ -67,6 +68,7 @@ function PublicStatus() {
         </Notice>
       )}
       <Card title={t.status.model}>{model.data ? <ModelFacts model={model.data} /> : <NoModel />}</Card>
+      {readiness.data.remote && <RemoteCard remote={readiness.data.remote} />}
     </>
   )
 }

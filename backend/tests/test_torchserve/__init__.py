@@ -1,0 +1,1 @@
+"""The handler, its archive, and a real TorchServe."""

@@ -1,0 +1,1 @@
+"""What runs inside TorchServe; `scripts/package_torchserve.py` puts it into a model archive."""
