@@ -41,12 +41,13 @@ class SignFlowHandler(BaseHandler):
         torch.set_num_threads(num_threads)
         path = Path(str(properties["model_dir"])) / context.manifest["model"]["serializedFile"]
         pipeline = SignFlowInferencePipeline.load_file(path, num_threads=num_threads, device=device)
-        self.server = WindowServer(pipeline, backend=pipeline.backend_info.name, device=device)
+        info = pipeline.backend_info
+        self.server = WindowServer(pipeline, backend=info.name, device=info.device)
         self.server.warm_up()
         self.manifest = context.manifest
-        self.device = torch.device(device)
+        self.device = torch.device(info.device)
         self.initialized = True
-        logger.info("model %s, %s on %s", pipeline.manifest.version, pipeline.backend_info.name, device)
+        logger.info("model %s, %s on %s", pipeline.manifest.version, info.name, info.device)
 
     def handle(self, data: Sequence[Parameters], context: Context) -> list[bytes]:
         """Answer the requests of one batch, each with its own status; a malformed one leaves the others alone."""
