@@ -47,6 +47,7 @@ class BenchmarkReport:
         num_clients: streams at once.
         duration_s: from the first frame sent to the last answer.
         frames_sent: by all clients; `frames_handled` and `frames_dropped` are the server's own counts.
+        frames_unaccounted: sent, and neither handled nor told to the client as dropped; over clients, without sign.
         frames_per_s: handled, over `duration_s`.
         frame_handled_ms: from a frame's arrival to the end of its step, told by the server (from histogram buckets).
         frame_round_trip_ms: a `ping` behind a frame until its `pong`, seen by the client; live pace only.
@@ -73,6 +74,7 @@ class BenchmarkReport:
     frames_sent: int
     frames_handled: int
     frames_dropped: int
+    frames_unaccounted: int
     frames_per_s: float
     frame_handled_ms: Quantiles
     frame_round_trip_ms: Quantiles
@@ -164,6 +166,7 @@ def run_benchmark(
         frames_sent=sum(len(result.sent_s) for result in results),
         frames_handled=int(frames.total),
         frames_dropped=int(after.frames_dropped - before.frames_dropped),
+        frames_unaccounted=sum(result.num_unaccounted for result in admitted if result.error is None),
         frames_per_s=round(frames.total / duration_s, 1),
         frame_handled_ms=_quantiles_of(frames),
         frame_round_trip_ms=Quantiles.of([value for result in results for value in result.round_trips_ms]),

@@ -27,7 +27,7 @@ class LoadPlan:
         url: of the stream; may be that of a faulty line.
         num_clients: how many at once; with more clients than streams, several play the same.
         num_processes: client processes; each has one event loop.
-        pace: `live` or `replay`.
+        pace: as `StreamClient` takes it.
         spread_s: clients begin within this time, evenly: people do not start, and cameras do not tick, in step.
     """
 

@@ -100,6 +100,11 @@ class ClientResult:
     end_s: float = 0.0
     error: str | None = None
 
+    @property
+    def num_unaccounted(self) -> int:
+        """Frames sent that the server neither handled nor told as dropped."""
+        return abs(len(self.sent_s) - sum(one.frames_handled + one.frames_dropped for one in self.sessions))
+
 
 def run_worker(plan: WorkerPlan) -> list[ClientResult]:
     """Play every client's stream at the same time; for a process of its own."""

@@ -50,7 +50,7 @@ _FINAL_CODES: Final = frozenset(
 _YIELD_EVERY: Final = 16
 """Frames between two looks at what has arrived, when nothing else makes the sender wait."""
 
-Pace = Literal["live", "replay"]
+Pace = Literal["live", "replay", "timed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,8 @@ class StreamClient:
 
     Args:
         url: as `stream_url` gives it.
-        pace: `live` sends each frame at its capture time; `replay` sends as fast as the server reads.
+        pace: `live` sends each frame at its capture time; `replay` sends as fast as the server reads, which drops
+            nothing then; `timed` sends at capture times, and the server drops nothing either.
         on_message: called with every message of the server and its arrival on the clock.
         on_sent: called with the capture time of every frame and when it was sent on the clock.
         patience: how long the client waits for a server that is full, lost or silent.
@@ -203,7 +204,8 @@ class StreamClient:
         start_ms = clip.times_ms[0]
         for index in range(first_frame, clip.num_frames):
             time_ms = float(clip.times_ms[index])
-            wait_s = started_s + (time_ms - start_ms) / 1000.0 - time.monotonic() if self._pace == "live" else 0.0
+            due_s = started_s if self._pace == "replay" else started_s + (time_ms - start_ms) / 1000.0
+            wait_s = due_s - time.monotonic()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             elif index % _YIELD_EVERY == 0:
@@ -289,7 +291,12 @@ class StreamClient:
 
     def _hello(self, clip: Clip, *, resume: bool = False) -> str:
         hello = Hello(
-            type="hello", width=clip.width, height=clip.height, mirrored=False, client=self._client, pace=self._pace
+            type="hello",
+            width=clip.width,
+            height=clip.height,
+            mirrored=False,
+            client=self._client,
+            pace="live" if self._pace == "live" else "replay",
         )
         if resume and self._ready is not None:
             hello.resume_token = self._ready.resume_token
