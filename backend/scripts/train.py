@@ -7,6 +7,7 @@ sure" threshold) comes from the report of `evaluate_unseen`, which judged the sa
     python -m scripts.train --corpus ../../shared/data --unseen data/models/unseen_v1.json --output
     data/models/model_v1.pt
     python -m scripts.train --data my_signs.npz --language ase --output runs/mine/model_v1.pt --val-signer anna
+    torchrun --standalone --nproc_per_node=2 -m scripts.train --checkpoint runs/mine/run.ckpt ...
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -23,12 +24,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.ml.artifacts import Calibration
 from app.ml.clips import load_dataset
 from app.ml.dataset import find_copies
+from app.ml.distillation import teacher_from
 from app.ml.errors import DatasetError
-from app.ml.recipes import get_recipe, recipe_for_model
+from app.ml.fitting import total_steps
+from app.ml.inference.torch_backend import load_model
+from app.ml.recipes import get_recipe, recipe_for_model, with_technique
 from app.ml.tracking import NullTracker, make_tracker
 from app.ml.trainer import Progress as TrainingProgress
+from app.ml.training.config import Precision
+from app.ml.training.curricula import CurriculumKind
 from app.ml.training.pretrained import PretrainedEncoder
-from app.ml.training_run import TrainingPlan, run_training
+from app.ml.training.world import joined_world
+from app.ml.training_run import TrainingPlan, assist_training, run_training
 from scripts.console import STDERR, fail, user_errors
 from scripts.corpus import load_corpus
 from scripts.options import check_model, check_recipe
@@ -56,6 +63,19 @@ def main(
     unseen: Annotated[Path | None, typer.Option(help="Report of evaluate_unseen, for calibration.")] = None,
     val_signer: Annotated[list[str] | None, typer.Option(help="Hold this person out and watch accuracy.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Resume from and save to this file.")] = None,
+    eval_every: Annotated[
+        int | None, typer.Option(min=1, help="Batches between checkpoints, and validations, instead of the recipe's.")
+    ] = None,
+    curriculum: Annotated[
+        CurriculumKind | None, typer.Option(help="Begin with short clips, or with those that the model finds easy.")
+    ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="A .pt model to learn from as well (distillation).")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 ...; unset takes a GPU if there is one.")
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Of matrix products; unset is bf16 or fp16 on a GPU, else f32.")
+    ] = None,
     int8: Annotated[bool, typer.Option(help="Also write an int8 ONNX file.")] = True,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow server; unset keeps runs in data/models.")] = None,
     tracking: Annotated[bool, typer.Option(help="Record the run with MLflow; see it with `make mlflow`.")] = True,
@@ -67,11 +87,14 @@ def main(
         raise fail(f"give either --recipe {recipe} or --model {model}: a recipe names its network")
     if output.suffix != ".pt":
         raise fail(f"--output {output} must end in .pt; the ONNX files are written beside it")
-    with user_errors():
+    with joined_world() as world, user_errors():
         output.parent.mkdir(parents=True, exist_ok=True)  # now, rather than fail when the training is done
         chosen = recipe_for_model(model) if model else get_recipe(recipe)
-        if steps is not None:
-            chosen = replace(chosen, trainer=replace(chosen.trainer, steps=steps))
+        if curriculum is not None:
+            chosen = with_technique(chosen, curriculum)
+        trainer = replace(chosen.trainer, device=device, precision=precision)
+        trainer = replace(trainer, steps=steps or trainer.steps, eval_every=eval_every or trainer.eval_every)
+        chosen = replace(chosen, trainer=trainer)
         clips, background = load_corpus(corpus, language) if corpus else (load_dataset(data or []), [])
         clips = [replace(clip, language=clip.language or language) for clip in clips]
         plan = TrainingPlan(
@@ -85,13 +108,18 @@ def main(
             int8=int8,
             checkpoint=checkpoint,
             pretrained=PretrainedEncoder.load(pretrained) if pretrained else None,
+            teacher=None if teacher is None else teacher_from(*load_model(teacher)),
+            world=world,
             facts={"licence": "weights: MIT and Apache-2.0 data, see MODEL_CARD.md"} if corpus else {},
         )
+        if not world.is_first:
+            assist_training(plan)
+            return
         copies = find_copies(clips)
         if copies:
             STDERR.print(f"note: {sum(map(len, copies)) - len(copies)} clips are copies of others")
         tracker = make_tracker(tracking_uri, model_dir=MODEL_DIR) if tracking else NullTracker()
-        with shown_progress(chosen.trainer.steps, held_out=plan.held_out) as show:
+        with shown_progress(total_steps(chosen, has_teacher=teacher is not None), held_out=plan.held_out) as show:
             outcome = run_training(plan, tracker=tracker, on_progress=show)
     manifest, judgement = outcome.manifest, outcome.judgement
     if judgement is not None:

@@ -9,6 +9,7 @@ one model. Reading an ONNX file's manifest needs no torch, no onnx and no onnxru
 """
 
 import hashlib
+import io
 import json
 import math
 import pickle
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from app.ml.errors import ArtifactError, ManifestMismatchError, MissingExtraError, ModelNotFoundError
+from app.ml.files import write_whole
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.onnx_metadata import SEAL_KEY, find_seal, read_entries, seal
 
@@ -231,15 +233,18 @@ def save_torch_artifact(path: Path, *, state_dict: Mapping[str, "Tensor"], manif
 
     Returns:
         The manifest as written, with `weights_sha256` set.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; the file is as it was.
     """
     torch = _import_torch(path)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
     manifest = replace(manifest, weights_sha256=_hash_weights(weights))
     text = manifest_to_json(manifest)
     manifest_from_json(text)  # what could not be read back is never written
-    partial = path.with_name(f"{path.name}.partial")
-    torch.save({"format": _TORCH_FORMAT, "manifest": text, "state_dict": weights}, partial)
-    partial.replace(path)
+    content = io.BytesIO()
+    torch.save({"format": _TORCH_FORMAT, "manifest": text, "state_dict": weights}, content)
+    write_whole(path, content.getvalue())
     return manifest
 
 
@@ -282,9 +287,7 @@ def write_onnx_artifact(path: Path, *, model: bytes, manifest: ModelManifest, pr
         manifest: what it expects; `weights_sha256` tells which weights it was exported from.
         precision: of its weights, `f32` or `int8`.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(seal(model, {MANIFEST_KEY: manifest_to_json(manifest), PRECISION_KEY: precision}))
-    partial.replace(path)
+    write_whole(path, seal(model, {MANIFEST_KEY: manifest_to_json(manifest), PRECISION_KEY: precision}))
 
 
 def read_onnx_artifact(path: Path) -> OnnxArtifact:

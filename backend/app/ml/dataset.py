@@ -32,12 +32,13 @@ _STALE_RATIO: Final = 5.0
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Example:
     """One clip on the feature grid: `points` float32 `[G, 75, 3]`, isotropic, in shoulder widths; `target` indexes
-    the labels."""
+    the labels; `duration_ms` is the recording's own, before anything was resampled or cut."""
 
     points: FloatArray
     target: int
     signer: str
     session: str
+    duration_ms: float
 
 
 class LandmarkDataset:
@@ -62,6 +63,7 @@ class LandmarkDataset:
                 target=index[background_of(clip, index)],
                 signer=clip.signer or "",
                 session=clip.session or "",
+                duration_ms=clip.duration_ms,
             )
             for clip in clips
             if clip.quality != "suspect" and not _shows_nobody(clip)
@@ -87,6 +89,30 @@ class LandmarkDataset:
             digest.update(f"{example.target} {example.signer!r} {example.session!r} {len(example.points)}".encode())
             digest.update(np.ascontiguousarray(example.points).data)
         return digest.hexdigest()
+
+
+def require_disjoint(train: LandmarkDataset, val: LandmarkDataset) -> None:
+    """Refuse a validation that would mean nothing.
+
+    Raises:
+        DatasetError: the sets' labels differ, a signer is in both, or a recording is, under whatever name.
+    """
+    if train.labels != val.labels:
+        msg = "training and validation sets have different labels; build both with the same list"
+        raise DatasetError(msg)
+    both = set(train.signers) & set(val.signers)
+    if both:
+        msg = f"{', '.join(sorted(both))} would be on both sides; a validation of known people means nothing"
+        raise DatasetError(msg)
+    seen = {_hash(example.points) for example in train.examples}
+    copies = sum(_hash(example.points) in seen for example in val.examples)
+    if copies:
+        msg = f"{copies} validation recordings are copies of training ones under another name; remove the copies"
+        raise DatasetError(msg)
+
+
+def _hash(points: FloatArray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(points).data).digest()
 
 
 def background_of(clip: Clip, index: dict[str, int]) -> str:

@@ -16,6 +16,8 @@ MlError
 └── RemoteModelError        an inference server that cannot be asked
     ├── RemoteUnavailableError  it does not answer, or not in time, or with an error
     └── RemoteMismatchError     it serves another model than the one expected
+├── TrainingError           a training run that cannot start or go on: no such device, a full disk, a lost process
+└── MissingExtraError       an optional package is not installed
 """
 
 
@@ -73,6 +75,10 @@ class DeadlinePassedError(NotAnsweredError):
 
 class RecogniserDownError(NotAnsweredError):
     """The recogniser hangs, broke or was closed."""
+
+
+class TrainingError(MlError):
+    """A training run that cannot start or go on; the message says how to go on."""
 
 
 class MissingExtraError(MlError):

@@ -39,7 +39,7 @@ class DropPath(nn.Module):
         """`branch` `[B, T, W]`."""
         if not self.training or self.probability == 0:
             return branch
-        keep = (torch.rand(len(branch), 1, 1) >= self.probability).to(branch.dtype)
+        keep = (torch.rand(len(branch), 1, 1, device=branch.device) >= self.probability).to(branch.dtype)
         return branch * keep / (1 - self.probability)
 
 

@@ -29,9 +29,10 @@ from app.ml.landmarks.layout import NUM_POINTS
 from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig, check_inputs
 from app.ml.recipes import Recipe
-from app.ml.trainer import Progress, ProgressListener, parameter_groups
+from app.ml.trainer import Progress, ProgressListener
 from app.ml.training.config import PretrainingConfig
 from app.ml.training.masking import draw_masked, hide
+from app.ml.training.optimizers import parameter_groups
 from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training.sampling import play
 from app.ml.training.schedules import warmup_cosine

@@ -7,11 +7,18 @@ from typing import Final
 
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.model_configs import ModelConfig, get_model_config, model_config_names
-from app.ml.training.config import PretrainingConfig, TrainerConfig
+from app.ml.training.config import DistillationConfig, PretrainingConfig, TrainerConfig
+from app.ml.training.curricula import CurriculumConfig
 from app.ml.training.sampling import SamplingConfig
 
 SHORT: Final = "-short"
 PRETRAINED: Final = "-pretrained"
+
+
+TECHNIQUES: Final = ("length", "confidence", "distilled", "tta")
+"""What can be added to a recipe's name after a plus: `starter+length`."""
+_TEACHER: Final = "baseline"
+"""The recipe that a `distilled` one learns from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +27,14 @@ class Recipe:
 
     Attributes:
         pretraining: how the network first learns from the training clips without their labels; None is not at all.
+        distillation: learn from a teacher as well; the teacher is trained first, on the same data.
         tta: judge by the mean over five views of every clip (`app.ml.tta`); the training stays the same.
     """
 
     name: str
     model: ModelConfig
     trainer: TrainerConfig
+    distillation: DistillationConfig | None = None
     tta: bool = False
     pretraining: PretrainingConfig | None = None
 
@@ -106,12 +115,36 @@ _RECIPES: Final = {
 }
 
 
+def with_technique(recipe: Recipe, technique: str) -> Recipe:
+    """The same with one technique more: `length` or `confidence` (curricula), `distilled` or `tta`.
+
+    Raises:
+        ValueError: no technique has that name.
+    """
+    name = f"{recipe.name}+{technique}"
+    if technique == "length" or technique == "confidence":
+        curriculum = CurriculumConfig(kind=technique)
+        return replace(recipe, name=name, trainer=replace(recipe.trainer, curriculum=curriculum))
+    if technique == "distilled":
+        teacher = f"{_TEACHER}{SHORT if recipe.name.endswith(SHORT) else ''}"
+        return replace(recipe, name=name, distillation=DistillationConfig(recipe=teacher))
+    if technique == "tta":
+        return replace(recipe, name=name, tta=True)
+    msg = f"unknown technique {technique!r}; known: {', '.join(TECHNIQUES)}"
+    raise ValueError(msg)
+
+
 def get_recipe(name: str) -> Recipe:
     """Look a recipe up by name; with the ending `-short` it is `shortened`, with `-pretrained` pretrained.
 
+    With `+length`, or another of `TECHNIQUES`, that technique is added.
+
     Raises:
-        ValueError: no recipe has that name.
+        ValueError: no recipe or technique has that name.
     """
+    if "+" in name:
+        base, _, technique = name.rpartition("+")
+        return with_technique(get_recipe(base), technique)
     if name.endswith(SHORT):
         return shortened(get_recipe(name.removesuffix(SHORT)))
     if name.endswith(PRETRAINED):

@@ -5,30 +5,33 @@ the same
 weights as one that was not, and the same machine and seed give the same model.
 """
 
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
-from app.ml.dataset import BACKGROUND, LandmarkDataset
-from app.ml.errors import DatasetError
-from app.ml.landmarks.features import features_of, get_feature_spec
-from app.ml.model import ModelOutput, SignEncoder, build_model
+from app.ml.curriculum import CurriculumSampler
+from app.ml.dataset import LandmarkDataset, require_disjoint
+from app.ml.landmarks.features import FeatureSpec, features_of, get_feature_spec
+from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig, check_inputs
 from app.ml.training.averaging import WeightAverage
 from app.ml.training.checkpoints import load_checkpoint, save_checkpoint
 from app.ml.training.config import TrainerConfig
-from app.ml.training.mixup import mix
+from app.ml.training.devices import Device, reproducible
+from app.ml.training.objectives import LossConfig, SignObjective
+from app.ml.training.optimizers import parameter_groups
+from app.ml.training.people_prior import add_people_prior
+from app.ml.training.prefetch import prefetched
 from app.ml.training.pretrained import PretrainedEncoder
-from app.ml.training.sampling import IGNORE, Batch, WindowSampler
+from app.ml.training.sampling import Batch, SamplerOptions, WindowSampler
 from app.ml.training.schedules import warmup_cosine
+from app.ml.training.world import ALONE, World
 from app.ml.types import FloatArray
 
 
@@ -60,18 +63,22 @@ class TrainingResult:
 
 
 class SignTrainer:
-    """Fits one model configuration to one data set."""
+    """Fits one model configuration to one data set, in one process or in several that `torchrun` started."""
 
-    def __init__(self, model_config: ModelConfig, config: TrainerConfig) -> None:
+    def __init__(self, model_config: ModelConfig, config: TrainerConfig, *, world: World = ALONE) -> None:
         """Take the settings.
 
         Raises:
             ManifestMismatchError: the network does not read what the feature spec gives.
+            TrainingError: the device that they name is not there.
         """
         self._model_config = model_config
         self._config = config
+        self._world = world
         self._spec = get_feature_spec(config.feature_spec)
         check_inputs(model_config, self._spec)
+        self._teacher_spec: FeatureSpec | None = None
+        self._device = Device(config.device, config.precision, local_rank=world.local_rank)
 
     def fit(
         self,
@@ -84,6 +91,8 @@ class SignTrainer:
     ) -> TrainingResult:
         """Train, from the checkpoint on if there is one.
 
+        Of several processes only the first validates, writes the checkpoint and reports; all return the same model.
+
         Args:
             train: what to learn from.
             val: people who are in neither `train` nor the final test; judged every `eval_every` steps.
@@ -92,75 +101,136 @@ class SignTrainer:
             on_progress: told after every step.
 
         Raises:
-            DatasetError: the sets' labels differ, or a signer is on both sides or was seen in pretraining.
+            DatasetError: the sets' labels differ, or a signer or a recording is on both sides or was seen in
+                pretraining.
             ArtifactError: the checkpoint is of another model, data set or configuration.
             ManifestMismatchError: the pretrained encoder is of another network.
+            TrainingError: the checkpoint cannot be written, or another process is gone.
         """
-        if val is not None:
-            _check_sides(train, val)
-        config = self._config
-        with _reproducible(config.num_threads):
+        self._check(train, val)
+        config, world = self._config, self._world
+        with reproducible(config.num_threads), world.named_losses():
             torch.manual_seed(config.seed)
             model = build_model(self._model_config, num_features=self._spec.num_features, num_labels=len(train.labels))
             if pretrained is not None:
                 pretrained.require_unseen(() if val is None else val.signers)
                 pretrained.load_into(model, feature_spec=config.feature_spec)
-            run = _Run(model, config)
-            identity = "" if checkpoint is None else self._identity(train, pretrained)
-            if checkpoint is not None and checkpoint.exists():
-                run.load(load_checkpoint(checkpoint, identity=identity))
-            sampler = WindowSampler(
-                train,
-                spec=self._spec,
-                sampling=config.sampling,
-                augmentation=config.augmentation,
-                batch_size=config.batch_size,
-                seed=config.seed,
-            )
-            last = run.step if run.is_out_of_patience else config.steps
-            for step, batch in _prefetched(sampler.batch, run.step, last):
+            run = _Run(model, config, objective=self._objective(), device=self._device, world=world)
+            sampler = self._sampler(train)
+            identity = {} if checkpoint is None else self._identity(train, pretrained)
+            if checkpoint is not None:
+                state = world.from_first(lambda: load_checkpoint(checkpoint, identity=identity))
+                if state is not None:
+                    run.load(state)
+                    sampler.load_state_dict(_part(state, "sampler"))
+            for step, batch in self._batches(run, sampler, train):
                 loss = run.train_step(batch)
                 progress = Progress(step=step + 1, steps=config.steps, loss=loss, learning_rate=run.learning_rate(step))
                 if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
-                    progress = self._evaluate(run, val, progress)
-                    if checkpoint is not None:
-                        save_checkpoint(checkpoint, state=run.state_dict(), identity=identity)
-                if on_progress is not None:
+                    progress = run.note(replace(progress, val_accuracy=self._validate(run, val)))
+                    if checkpoint is not None and world.is_first:
+                        state = {**run.state_dict(), "sampler": sampler.state_dict()}
+                        save_checkpoint(checkpoint, state=state, identity=identity)
+                if on_progress is not None and world.is_first:
                     on_progress(progress)
                 if run.is_out_of_patience:
                     break
-            model = run.averaged()
+            model = run.averaged().cpu()
             add_people_prior(model, train, weight=config.people_prior)
             return TrainingResult(model=model, history=tuple(run.history))
 
-    def _identity(self, train: LandmarkDataset, pretrained: PretrainedEncoder | None) -> str:
-        """What a checkpoint must have been made with to be continued."""
-        start = "" if pretrained is None else f" {pretrained.sha256}"
-        return f"{self._model_config.to_dict()} {asdict(self._config)} {train.content_hash()}{start}"
+    def _batches(self, run: "_Run", sampler: WindowSampler, train: LandmarkDataset) -> Iterator[tuple[int, Batch]]:
+        """The batches that are left; a curriculum is told the clips' losses before the first batch that needs them."""
+        last = run.step if run.is_out_of_patience else self._config.steps
+        first = run.step
+        while first < last:
+            end = last
+            if isinstance(sampler, CurriculumSampler):
+                if sampler.wants_scores(first):
+                    sampler.take_scores(self._score(run, train), step=first)
+                end = sampler.next_scores(first)
+            yield from prefetched(sampler.batch, first, end)
+            first = end
 
-    def _evaluate(self, run: "_Run", val: LandmarkDataset | None, progress: Progress) -> Progress:
-        accuracy = None
-        if val is not None:
+    def _score(self, run: "_Run", train: LandmarkDataset) -> FloatArray:
+        """The averaged model's loss on each clip, float32 `[N]`; several processes share the work."""
+        rank, size = self._world.rank, self._world.size
+        own = train.examples[rank::size]
+        losses = torch.zeros(len(train))
+        if own:
+            logits = predict_logits(run.averaged(), [example.points for example in own], self._config)
+            targets = torch.tensor([example.target for example in own])
+            losses[rank::size] = functional.cross_entropy(torch.from_numpy(logits), targets, reduction="none")
+        return self._world.sum(losses.to(self._device.torch_device)).cpu().numpy()
+
+    def _validate(self, run: "_Run", val: LandmarkDataset | None) -> float | None:
+        """Accuracy on the validation people, found by the first process and told to all."""
+        if val is None:
+            return None
+
+        def measure() -> float:
             logits = predict_logits(run.averaged(), [example.points for example in val.examples], self._config)
             targets = np.array([example.target for example in val.examples])
-            accuracy = float((logits.argmax(1) == targets).mean())
-        progress = Progress(
-            step=progress.step,
-            steps=progress.steps,
-            loss=progress.loss,
-            learning_rate=progress.learning_rate,
-            val_accuracy=accuracy,
+            return float((logits.argmax(1) == targets).mean())
+
+        return self._world.from_first(measure)
+
+    def _sampler(self, train: LandmarkDataset) -> WindowSampler:
+        config = self._config
+        options = SamplerOptions(
+            spec=self._spec,
+            teacher_spec=self._teacher_spec,
+            sampling=config.sampling,
+            augmentation=config.augmentation,
+            batch_size=self._world.split(config.batch_size),
+            seed=config.seed,
+            rank=self._world.place,
         )
-        run.note(progress)
-        return progress
+        if config.curriculum is None:
+            return WindowSampler(train, options)
+        return CurriculumSampler(train, options, curriculum=config.curriculum, steps=config.steps)
+
+    def _objective(self) -> SignObjective:
+        return SignObjective(self._loss_config())
+
+    def _loss_config(self) -> LossConfig:
+        config = self._config
+        return LossConfig(
+            label_smoothing=config.label_smoothing,
+            mixup=config.mixup,
+            signing_weight=config.signing_weight,
+            seed=config.seed,
+        )
+
+    def _identity(self, train: LandmarkDataset, pretrained: PretrainedEncoder | None) -> dict[str, str]:
+        """What a checkpoint must have been made with to be continued."""
+        return {
+            "pretrained": "nothing" if pretrained is None else pretrained.sha256,
+            **{f"model {key}": str(value) for key, value in self._model_config.to_dict().items()},
+            **{key: str(value) for key, value in asdict(self._config).items()},
+            "device": str(self._device),
+            "processes": str(self._world.size),
+            "data": train.content_hash(),
+        }
+
+    def _check(self, train: LandmarkDataset, val: LandmarkDataset | None) -> None:
+        """Refuse a validation that would mean nothing."""
+        if val is not None:
+            require_disjoint(train, val)
 
 
 class _Run:
     """Everything of a run that changes from step to step, and so everything that a checkpoint holds."""
 
-    def __init__(self, model: SignEncoder, config: TrainerConfig) -> None:
+    def __init__(
+        self, model: SignEncoder, config: TrainerConfig, *, objective: SignObjective, device: Device, world: World
+    ) -> None:
         self._config = config
-        self._model = model
+        self._objective = objective
+        self._device = device
+        self._world = world
+        self._model = model.to(device.torch_device)
+        self._wrapped: nn.Module | None = None
         self._optimizer = torch.optim.AdamW(
             parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
         )
@@ -182,48 +252,33 @@ class _Run:
         return config.learning_rate * warmup_cosine(step, warmup_steps=config.warmup_steps, total_steps=config.steps)
 
     def train_step(self, batch: Batch) -> float:
-        """One update; returns its loss."""
+        """One update; returns its loss, the mean over all processes."""
         config = self._config
-        torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout, the same after a resume
+        # Dropout: the same after a resume, another in each process.
+        torch.manual_seed(config.seed * 1_000_003 + self.step + self._world.rank * 1_000_000_007)
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
-        self._model.train()
-        loss = self._loss(batch)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._model.parameters(), config.clip_norm)
-        self._optimizer.step()
+        if self._wrapped is None:  # only now: a checkpoint may have been loaded into the model
+            self._wrapped = self._world.wrap(self._model)
+        self._wrapped.train()
+        with self._device.autocast():
+            loss = self._objective.loss(self._wrapped, batch, step=self.step, device=self._device.torch_device)
+        self._device.step(loss, self._optimizer, self._model, clip_norm=config.clip_norm)
         self.step += 1
         if config.ema_decay:
             self._ema.update(self._model)
         if config.swa_fraction and self.step > config.steps * (1 - config.swa_fraction):
             self._swa.update(self._model)
-        return float(loss.detach())
+        return float(self._world.mean(loss.detach()))
 
-    def _loss(self, batch: Batch) -> Tensor:
-        config = self._config
-        features, mask = torch.from_numpy(batch.features), torch.from_numpy(batch.mask)
-        targets, signing = torch.from_numpy(batch.targets), torch.from_numpy(batch.signing)
-        frames = mask.float()
-        weight = 1.0
-        if config.mixup:
-            rng = np.random.default_rng([config.seed, self.step, 1])
-            weight = float(rng.beta(config.mixup, config.mixup))
-            features, mask = mix(features, mask, weight=weight)
-        output: ModelOutput = self._model(features, mask)
-        loss = weight * _class_loss(output.logits, targets, config.label_smoothing)
-        if config.mixup:
-            loss = loss + (1 - weight) * _class_loss(output.logits, torch.roll(targets, 1, 0), config.label_smoothing)
-        per_frame = functional.binary_cross_entropy_with_logits(output.signing, signing, reduction="none")
-        return loss + config.signing_weight * (per_frame * frames).sum() / frames.sum()
-
-    def note(self, progress: Progress) -> None:
-        """Keep an evaluation and count how long ago the best one was."""
+    def note(self, progress: Progress) -> Progress:
+        """Keep an evaluation, count how long ago the best one was, and give the evaluation back."""
         self.history.append(progress)
         if progress.val_accuracy is not None:
             better = progress.val_accuracy > self._best
             self.evaluations_since_best = 0 if better else self.evaluations_since_best + 1
             self._best = max(self._best, progress.val_accuracy)
+        return progress
 
     def averaged(self) -> SignEncoder:
         """A copy with the averaged weights: SWA once it has begun, else EMA, else the present ones."""
@@ -235,7 +290,7 @@ class _Run:
             num_labels=self._model.num_labels,
         )
         model.load_state_dict(weights)
-        return model.eval()
+        return model.to(self._device.torch_device).eval()
 
     def state_dict(self) -> dict[str, object]:
         """Plain values and tensors only, so that it loads without pickle's code path."""
@@ -248,6 +303,7 @@ class _Run:
             "history": [asdict(progress) for progress in self.history],
             "since_best": self.evaluations_since_best,
             "best": self._best,
+            "loss_scale": self._device.state_dict(),
         }
 
     def load(self, state: dict[str, object]) -> None:
@@ -260,29 +316,7 @@ class _Run:
         self.history = [Progress(**entry) for entry in state["history"]]  # pyright: ignore
         self.evaluations_since_best = int(state["since_best"])  # pyright: ignore[reportArgumentType]
         self._best = float(state["best"])  # pyright: ignore[reportArgumentType]
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices with weight decay; biases and norms, which have one axis, without."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
-@torch.no_grad()
-def add_people_prior(model: SignEncoder, train: LandmarkDataset, *, weight: float) -> None:
-    """Shift each sign's logit by `weight` times the log of (its people / the most people of any sign); ours.
-
-    Never upwards, so that no sign gains on the background.
-    """
-    people = [
-        len({example.signer for example in train.examples if example.target == target})
-        for target in range(len(train.labels))
-    ]
-    is_sign = torch.tensor([label not in BACKGROUND for label in train.labels])
-    log_people = torch.tensor(people, dtype=torch.float32).clamp(min=1).log()
-    prior = torch.where(is_sign, log_people - log_people[is_sign].max(), torch.zeros(()))
-    model.classifier.bias.add_(weight * prior)
+        self._device.load_state_dict(_part(state, "loss_scale"))
 
 
 @torch.inference_mode()
@@ -291,6 +325,7 @@ def predict_logits(
 ) -> FloatArray:
     """Logits of whole clips: N windows `[G, 75, 3]` (grid, isotropic) to float32 `[N, C]`."""
     spec = get_feature_spec(config.feature_spec)
+    device = model.classifier.bias.device
     order = np.argsort([len(window) for window in windows], kind="stable")
     logits = np.zeros((len(windows), model.num_labels), np.float32)
     for start in range(0, len(windows), batch_size):
@@ -301,44 +336,12 @@ def predict_logits(
         for row, number in enumerate(chosen):
             features[row, : len(windows[number])] = features_of(windows[number], spec)
             mask[row, : len(windows[number])] = True
-        logits[chosen] = model(torch.from_numpy(features), torch.from_numpy(mask)).logits.numpy()
+        output = model(torch.from_numpy(features).to(device), torch.from_numpy(mask).to(device))
+        logits[chosen] = output.logits.cpu().numpy()
     return logits
 
 
-def _class_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    if bool((targets == IGNORE).all()):
-        return logits.sum() * 0
-    return functional.cross_entropy(logits, targets, ignore_index=IGNORE, label_smoothing=smoothing)
-
-
-def _check_sides(train: LandmarkDataset, val: LandmarkDataset) -> None:
-    if train.labels != val.labels:
-        msg = "training and validation sets have different labels; build both with the same list"
-        raise DatasetError(msg)
-    both = set(train.signers) & set(val.signers)
-    if both:
-        msg = f"{', '.join(sorted(both))} would be on both sides; a validation of known people means nothing"
-        raise DatasetError(msg)
-
-
-@contextmanager
-def _reproducible(num_threads: int) -> Generator[None]:
-    """One thread count for the whole run: sums in another order give other weights."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _prefetched(make: Callable[[int], Batch], first: int, last: int) -> Iterator[tuple[int, Batch]]:
-    """Batches `first` to `last - 1`, the next ones made in a thread while the model trains on this one."""
-    ahead = 3
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        pending: list[Future[Batch]] = [executor.submit(make, step) for step in range(first, min(first + ahead, last))]
-        for step in range(first, last):
-            batch = pending.pop(0).result()
-            if step + ahead < last:
-                pending.append(executor.submit(make, step + ahead))
-            yield step, batch
+def _part(state: Mapping[str, object], name: str) -> dict[str, object]:
+    part = state[name]
+    assert isinstance(part, dict)
+    return part

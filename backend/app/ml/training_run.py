@@ -16,18 +16,21 @@ from numpy.typing import NDArray
 
 from app.ml.artifacts import Calibration, ModelManifest, save_torch_artifact
 from app.ml.clips import Clip
-from app.ml.dataset import BACKGROUND, LandmarkDataset, data_fingerprint, find_copies, sign_labels, split_by_signer
-from app.ml.errors import DatasetError, MlError
+from app.ml.dataset import BACKGROUND, LandmarkDataset, data_fingerprint, find_copies
+from app.ml.distillation import Teacher
+from app.ml.errors import MlError
 from app.ml.evaluation import Confusion, Score, choose_threshold, find_confusions, fit_temperature, score_by_group
 from app.ml.export import export_to_onnx
 from app.ml.figures import CurvePoint, draw_confusion_matrix, draw_curves
+from app.ml.fitting import Given, TrainingSets, fit_recipe, split_sets
 from app.ml.inference.decision import softmax
 from app.ml.pretraining import pretrain_for
 from app.ml.provenance import git_revision
 from app.ml.recipes import Recipe
 from app.ml.tracking import Param, RunDescription, RunStatus, Tracker, flatten
-from app.ml.trainer import Progress, SignTrainer, predict_logits
+from app.ml.trainer import Progress, TrainingResult, predict_logits
 from app.ml.training.pretrained import PretrainedEncoder
+from app.ml.training.world import ALONE, World
 from app.ml.types import FloatArray
 from app.ml.unseen import SHIPPED_ACCEPTANCE, describe_model
 
@@ -57,6 +60,8 @@ class TrainingPlan:
         output: the `.pt` file to write; the ONNX files come beside it.
         pretrained: the encoder to start from; None is as the recipe says.
         calibration: temperature and threshold; None fits them to the people held out, or takes the plain default.
+        teacher: a model to learn from as well; None trains one first if the recipe asks for it.
+        world: the processes that train together; only the first of them runs `run_training`.
         curve_so_far: what an earlier attempt of this run had reached, for the picture of the whole curve.
         facts: what else the manifest's provenance should say.
     """
@@ -71,6 +76,8 @@ class TrainingPlan:
     calibration: Calibration | None = None
     int8: bool = True
     checkpoint: Path | None = None
+    teacher: Teacher | None = None
+    world: World = ALONE
     curve_so_far: Sequence[CurvePoint] = ()
     facts: dict[str, str | int | float | list[str]] = field(default_factory=dict)
 
@@ -158,6 +165,37 @@ def run_training(
     return outcome
 
 
+def assist_training(plan: TrainingPlan) -> None:
+    """What every other process of a distributed run does while the first one is in `run_training`: only train.
+
+    Raises:
+        DatasetError: the data cannot be trained on, or the split would not be honest.
+        TrainingError: another process is gone.
+    """
+    sets = split_sets(plan.clips, plan.background, held_out=plan.held_out)
+    pretrained = plan.pretrained or pretrain_for(plan.recipe, [*sets.train, *plan.background], seed=plan.seed)
+    _fit(plan, sets, pretrained, on_progress=None)
+
+
+def _fit(
+    plan: TrainingPlan,
+    sets: TrainingSets,
+    pretrained: PretrainedEncoder | None,
+    *,
+    on_progress: Callable[[Progress], None] | None,
+) -> TrainingResult:
+    return fit_recipe(
+        plan.recipe,
+        sets.dataset,
+        seed=plan.seed,
+        val=sets.val,
+        given=Given(pretrained=pretrained, teacher=plan.teacher),
+        checkpoint=plan.checkpoint,
+        on_progress=on_progress,
+        world=plan.world,
+    )
+
+
 def _run(
     plan: TrainingPlan,
     tracker: Tracker,
@@ -166,15 +204,9 @@ def _run(
 ) -> TrainingOutcome:
     started_s = time.monotonic()
     on_phase(Phase.PREPARING)
-    train, held_out = split_by_signer(plan.clips, plan.held_out) if plan.held_out else (list(plan.clips), [])
-    signs = sign_labels(train)
-    if not signs:
-        msg = "no clip shows a sign to learn; choose data with labels, and hold fewer people out"
-        raise DatasetError(msg)
-    labels = (*signs, *BACKGROUND)
-    dataset = LandmarkDataset([*train, *plan.background], labels=labels)
-    known = [clip for clip in held_out if clip.label in labels]
-    val = LandmarkDataset(known, labels=labels, is_complete=False) if known else None
+    sets = split_sets(plan.clips, plan.background, held_out=plan.held_out)
+    train, dataset, val, labels = sets.train, sets.dataset, sets.val, sets.dataset.labels
+    num_signs = len(labels) - len(BACKGROUND)
     copies = find_copies(plan.clips)
     fingerprint = data_fingerprint([*train, *plan.background])
     people = sorted(set(plan.held_out))
@@ -196,12 +228,10 @@ def _run(
     on_phase(Phase.TRAINING)
     curve = _Curve(tracker, on_progress, plan.curve_so_far)
     config = plan.recipe.with_seed(plan.seed)
-    result = SignTrainer(plan.recipe.model, config).fit(
-        dataset, val=val, pretrained=pretrained, checkpoint=plan.checkpoint, on_progress=curve.note
-    )
+    result = _fit(plan, sets, pretrained, on_progress=curve.note)
     on_phase(Phase.EVALUATING)
     answers = None
-    judged = [] if val is None else [example for example in val.examples if example.target < len(signs)]
+    judged = [] if val is None else [example for example in val.examples if example.target < num_signs]
     if judged:
         answers = _Answers(
             logits=predict_logits(result.model, [example.points for example in judged], config),
@@ -210,7 +240,7 @@ def _run(
             labels=labels,
         )
     judgement = None if answers is None else _judge(answers)
-    calibration, calibrated_on = _calibrate(plan, answers, num_signs=len(signs))
+    calibration, calibrated_on = _calibrate(plan, answers, num_signs=num_signs)
     manifest = describe_model(
         train,
         labels,
@@ -226,6 +256,7 @@ def _run(
             "held_out": people,
             "calibrated_on": calibrated_on,
             **({} if pretrained is None else {"pretrained": pretrained.sha256}),
+            **({} if plan.teacher is None else {"teacher": plan.teacher.name}),
             **plan.facts,
         },
     )

@@ -25,15 +25,17 @@ from app.ml.dataset import (
     sign_labels,
     split_by_signer,
 )
+from app.ml.distillation import Teacher
 from app.ml.errors import DatasetError
 from app.ml.evaluation import choose_threshold, fit_temperature
+from app.ml.fitting import Given, fit_recipe
 from app.ml.inference.decision import softmax
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, RIGHT_HAND
 from app.ml.model import SignEncoder
 from app.ml.pretraining import pretrain_for
 from app.ml.recipes import Recipe
-from app.ml.trainer import ProgressListener, SignTrainer, predict_logits
+from app.ml.trainer import ProgressListener, predict_logits
 from app.ml.training.config import TrainerConfig
 from app.ml.tta import NUM_VIEWS, make_views, mean_logits
 from app.ml.types import BoolArray, FloatArray
@@ -157,14 +159,33 @@ def hold_out(
 
 
 def train_fold(
-    fold: Fold, recipe: Recipe, *, seed: int, on_progress: ProgressListener | None = None
+    fold: Fold,
+    recipe: Recipe,
+    *,
+    seed: int,
+    on_progress: ProgressListener | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[SignEncoder, FoldOutcome]:
-    """Train without the fold's person, then ask about that person's clips."""
+    """Train without the fold's person, then ask about that person's clips.
+
+    Args:
+        fold: the split.
+        recipe: how to train.
+        seed: of the training.
+        on_progress: told after every step.
+        teacher: for a recipe that distils; None trains one inside the fold. It must never have seen the fold's person.
+
+    Raises:
+        DatasetError: the teacher knows the fold's person.
+    """
+    if teacher is not None and fold.person in teacher.signers:
+        msg = f"the teacher ({teacher.name}) was trained on {fold.person}, whom this fold tests; train one without"
+        raise DatasetError(msg)
     config = recipe.with_seed(seed)
     begin_s = time.process_time()
-    dataset = LandmarkDataset(fold.train, labels=fold.labels)
-    pretrained = pretrain_for(recipe, fold.train, seed=seed)
-    model = SignTrainer(recipe.model, config).fit(dataset, pretrained=pretrained, on_progress=on_progress).model
+    train = LandmarkDataset(fold.train, labels=fold.labels)
+    given = Given(pretrained=pretrain_for(recipe, fold.train, seed=seed), teacher=teacher)
+    model = fit_recipe(recipe, train, seed=seed, given=given, on_progress=on_progress).model
     train_cpu_s = time.process_time() - begin_s
     outcome = FoldOutcome(
         person=fold.person,
@@ -244,7 +265,7 @@ def describe_model(
         num_features=get_feature_spec(recipe.trainer.feature_spec).num_features,
         labels=tuple(SignLabel(label=label, language=language, num_people=people.get(label, 0)) for label in labels),
         background=BACKGROUND,
-        provenance={"recipe": recipe.name, **provenance},
+        provenance={"recipe": recipe.name, "people_prior": recipe.trainer.people_prior, **provenance},
     )
 
 

@@ -8,7 +8,7 @@ from app.ml.dataset import IDLE, UNKNOWN, LandmarkDataset
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, NOSE, RIGHT_HAND
-from app.ml.training.sampling import IGNORE, Batch, SamplingConfig, WindowSampler, play, transit
+from app.ml.training.sampling import IGNORE, Batch, SamplerOptions, SamplingConfig, WindowSampler, play, transit
 from app.ml.types import FloatArray
 from tests.moving_body import make_frame, make_waving
 
@@ -50,14 +50,13 @@ def make_sampler(
     labels: tuple[str, ...] = LABELS,
     batch_size: int = 16,
     seed: int = 0,
+    rank: int | None = None,
 ) -> WindowSampler:
     return WindowSampler(
         LandmarkDataset(clips, labels=labels, is_complete=False),
-        spec=SPEC,
-        sampling=sampling,
-        augmentation=augmentation,
-        batch_size=batch_size,
-        seed=seed,
+        SamplerOptions(
+            spec=SPEC, sampling=sampling, augmentation=augmentation, batch_size=batch_size, seed=seed, rank=rank
+        ),
     )
 
 

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from app.ml.dataset import BACKGROUND, LandmarkDataset, prepare
-from app.ml.errors import ArtifactError, DatasetError, ManifestMismatchError
+from app.ml.errors import ArtifactError, DatasetError, ManifestMismatchError, TrainingError
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.model import build_model
 from app.ml.model_configs import Architecture, get_model_config
-from app.ml.trainer import Progress, SignTrainer, TrainingResult, parameter_groups, predict_logits
+from app.ml.trainer import Progress, SignTrainer, TrainingResult, predict_logits
 from app.ml.training.averaging import WeightAverage
-from app.ml.training.config import TrainerConfig
+from app.ml.training.config import Precision, TrainerConfig
 from app.ml.training.mixup import mix
+from app.ml.training.optimizers import parameter_groups
 from app.ml.training.sampling import SamplingConfig
 from app.ml.training.schedules import warmup_cosine
 from tests.parametric_signer import IDLE, make_clips
@@ -190,6 +191,53 @@ def test_windows_without_any_class_still_teach_where_signs_are(train: LandmarkDa
 
     assert all(0 < progress.loss < 10 for progress in watch.seen)
     assert all(torch.isfinite(value).all() for value in weights(result).values())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains_and_resumes_to_the_same_weights(
+    train: LandmarkDataset, tmp_path: Path, precision: Precision
+) -> None:
+    trainer = SignTrainer(TINY, replace(CONFIG, precision=precision, device="cpu"))
+    checkpoint = tmp_path / "run.ckpt"
+
+    whole, exact = trainer.fit(train), SignTrainer(TINY, CONFIG).fit(train)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(train, checkpoint=checkpoint, on_progress=StopAt(5))
+    resumed = trainer.fit(train, checkpoint=checkpoint)
+
+    assert_equal(resumed, whole)
+    assert all(value.dtype == torch.float32 for value in weights(whole).values())
+    for name, value in weights(exact).items():
+        assert torch.isfinite(weights(whole)[name]).all()
+        torch.testing.assert_close(weights(whole)[name], value, atol=0.05, rtol=0.05)
+    assert not torch.equal(weights(whole)["stem.0.weight"], weights(exact)["stem.0.weight"])
+    assert [progress.loss for progress in whole.history] == pytest.approx(
+        [progress.loss for progress in exact.history], rel=0.05
+    )
+
+
+def test_a_device_that_is_not_there_is_refused_with_what_to_do() -> None:
+    with pytest.raises(TrainingError, match=r"device 'cuda:7' cannot be used here \(.*leave it out, or name cpu"):
+        SignTrainer(TINY, replace(CONFIG, device="cuda:7"))
+    with pytest.raises(TrainingError, match="device 'abacus' cannot be used here"):
+        SignTrainer(TINY, replace(CONFIG, device="abacus"))
+
+
+def test_copies_of_training_clips_under_another_name_are_refused(train: LandmarkDataset) -> None:
+    clips = make_clips(num_people=2, takes=1, labels=("sun", "letter_v", IDLE))
+    renamed = [replace(clip, signer="somebody else", clip_id="copy") for clip in clips]
+
+    with pytest.raises(DatasetError, match="validation recordings are copies of training ones"):
+        SignTrainer(TINY, CONFIG).fit(train, val=LandmarkDataset(renamed, labels=LABELS))
+
+
+def test_a_checkpoint_of_another_feature_spec_is_refused_with_the_difference(
+    train: LandmarkDataset, finished: Path
+) -> None:
+    other = SignTrainer(TINY, replace(CONFIG, steps=1, feature_spec="base469"))
+
+    with pytest.raises(ArtifactError, match=r"another run \(feature_spec was hands256, is base469\)"):
+        other.fit(train, checkpoint=finished)
 
 
 def test_the_number_of_threads_is_as_it_was_after_training(train: LandmarkDataset) -> None:

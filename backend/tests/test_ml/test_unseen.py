@@ -204,7 +204,7 @@ def test_a_manifest_tells_how_many_people_each_sign_was_learned_from() -> None:
     assert people == {"sun": 3, "rain": 3, "letter_v": 3, "star": 1, "idle": 3, "unknown": 0}
     assert {label.language for label in manifest.labels} == {"ase"}
     assert (manifest.version, manifest.num_features, manifest.background) == ("v3", 256, BACKGROUND)
-    assert manifest.provenance == {"recipe": "quick", "seed": 4}
+    assert manifest.provenance == {"recipe": "quick", "people_prior": 0.0, "seed": 4}
     assert manifest.config == get_model_config("tiny").to_dict()
 
 

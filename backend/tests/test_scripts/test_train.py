@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from scripts.train import main
 from tests.parametric_signer import IDLE, make_clips, make_person, perform_sign
 
 SIGNS = ("rain", "sun")
+BACKEND = Path(__file__).resolve().parents[2]
 
 
 def train(*arguments: str | Path) -> Result:
@@ -93,6 +96,54 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(trained: Path
     assert not again.with_suffix(".int8.onnx").exists()
 
 
+def test_a_teacher_and_a_curriculum_change_what_is_learned(trained: Path, data: Path, tmp_path: Path) -> None:
+    plain, taught, by_length = (tmp_path / name / "model_v3.pt" for name in ("plain", "taught", "by_length"))
+    teacher = trained / "model_v3.pt"
+    for output, options in (
+        (plain, ()), (taught, ("--teacher", teacher)), (by_length, ("--curriculum", "length")),
+    ):  # fmt: skip
+        result = train(
+            "--data", data, "--output", output, "--model", "tiny", "--steps", "3", "--val-signer", "person2",
+            "--no-int8", "--no-tracking", *options,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+
+    heads = [load_torch_artifact(path)[0]["classifier.weight"].numpy() for path in (plain, taught, by_length)]
+    assert not np.array_equal(heads[0], heads[1])
+    assert not np.array_equal(heads[0], heads[2])
+    sha256 = read_manifest(teacher).weights_sha256
+    assert read_manifest(taught).provenance["teacher"] == f"weights {sha256[:16]}"
+    assert read_manifest(by_length).provenance["recipe"] == "tiny+length"
+
+
+def test_a_teacher_that_knows_the_person_held_out_is_refused(trained: Path, data: Path, tmp_path: Path) -> None:
+    result = train(
+        "--data", data, "--output", tmp_path / "model_v1.pt", "--model", "tiny", "--steps", "2",
+        "--val-signer", "person0", "--teacher", trained / "model_v3.pt", "--no-tracking",
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert "was trained on person0, held out here" in " ".join(result.stderr.split())
+
+
+def test_two_processes_train_one_model_and_only_one_of_them_writes_it(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model_v1.pt"
+    command = (
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "scripts.train",
+        "--data", data, "--output", output, "--model", "tiny", "--steps", "3", "--val-signer", "person2",
+        "--checkpoint", tmp_path / "run.ckpt", "--eval-every", "1", "--device", "cpu", "--no-int8", "--no-tracking",
+    )  # fmt: skip
+
+    done = subprocess.run(
+        [str(part) for part in command], cwd=BACKEND, capture_output=True, text=True, timeout=300, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model_v1.pt: 4 labels, weights ") == 1
+    assert done.stderr.count("person2, held out") == 1
+    assert read_manifest(output).provenance["held_out"] == ["person2"]
+
+
 def test_a_checkpoint_of_another_run_is_refused(trained: Path, data: Path, tmp_path: Path) -> None:
     result = train(
         "--data", data, "--output", tmp_path / "model_v1.pt", "--recipe", "reference", "--steps", "3",
@@ -119,6 +170,10 @@ def test_help_says_what_every_option_is_for() -> None:
         (["--output", "model_v1.pt", "--data", "nowhere.npz"], "nowhere.npz"),
         (["--output", "model_v1.pt", "--data", "DATA", "--recipe", "secret"], "known: reference, starter"),
         (["--output", "model_v1.pt", "--data", "DATA", "--steps", "0"], "--steps"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--recipe", "starter+magic"], "known: length, confidence"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--curriculum", "magic"], "--curriculum"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--teacher", "nowhere.pt"], "nowhere.pt: no such file"),
+        (["--output", "model_v1.pt", "--data", "DATA", "--device", "abacus"], "device 'abacus' cannot be used here"),
         (["--output", "model_v1.pt", "--data", "DATA", "--val-signer", "zoe"], "no clip of signer zoe"),
         (["--output", "model_v1.pt", "--data", "DATA", "--unseen", "nowhere.json"], "nowhere.json"),
         (["--output", "model_v1.pt", "--data", "DATA", "--unseen", "REPORT"], "judged recipe 'reference'"),

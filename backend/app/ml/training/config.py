@@ -1,9 +1,13 @@
 """How a model is trained: plain settings, readable where PyTorch is not installed."""
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from app.ml.landmarks.augment import AugmentConfig
+from app.ml.training.curricula import CurriculumConfig
 from app.ml.training.sampling import SamplingConfig
+
+Precision: TypeAlias = Literal["f32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,9 @@ class TrainerConfig:
             A sign that one person has shown may be that person's own variant; one that ten share is likelier on an
             eleventh.
         patience: evaluations without a better validation accuracy before training stops; 0 is never.
+        curriculum: which clips training begins with; None draws from all of them from the start.
+        device: `cpu`, `cuda`, `cuda:1` ...; None takes a GPU if there is one.
+        precision: of matrix products; None is the fastest that the device does well.
     """
 
     feature_spec: str = "hands256"
@@ -45,6 +52,29 @@ class TrainerConfig:
     seed: int = 0
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    curriculum: CurriculumConfig | None = None
+    device: str | None = None
+    precision: Precision | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationConfig:
+    """How a student listens to its teacher (Hinton et al. 2015).
+
+    Attributes:
+        recipe: what the teacher is trained with, on the student's own data, when none is given.
+        temperature: softens both sides' probabilities, so that the teacher's second thoughts are seen.
+        alpha: the teacher's share of the class loss; the rest is the true labels'.
+    """
+
+    recipe: str
+    temperature: float = 4.0
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0 or not 0 <= self.alpha <= 1:
+            msg = f"temperature={self.temperature} must be positive and alpha={self.alpha} in [0, 1]"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

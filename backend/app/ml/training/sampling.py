@@ -7,9 +7,10 @@ Shapes: B batch, T frames (padded), 75 points.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -58,6 +59,12 @@ class Batch:
     mask: BoolArray
     targets: np.ndarray[tuple[int], np.dtype[np.int64]]
     signing: FloatArray
+    for_teacher: FloatArray | None = None
+    """The same windows in the features of a teacher that reads others than the student."""
+
+
+Pool: TypeAlias = Mapping[int, Sequence[Sequence[Sequence[int]]]]
+"""Clips that may be drawn: target, then signer, then session, then clip numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,48 +74,58 @@ class _Window:
     target: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerOptions:
+    """How batches are drawn.
+
+    Attributes:
+        spec: features of the batches.
+        sampling: what a batch is made of.
+        augmentation: how its windows are varied.
+        batch_size: B, of this process.
+        seed: of every draw.
+        rank: which of several processes this is, each of which draws batches of its own; None when it is alone.
+        teacher_spec: when given, also compute these features of the same windows.
+    """
+
+    spec: FeatureSpec
+    sampling: SamplingConfig
+    augmentation: AugmentConfig
+    batch_size: int
+    seed: int
+    rank: int | None = None
+    teacher_spec: FeatureSpec | None = None
+
+
 class WindowSampler:
     """Draws batches: a label, then one of its people, then one of that person's sessions, then a clip, so that the
     largest recordings don't drown the others."""
 
-    def __init__(
-        self,
-        dataset: LandmarkDataset,
-        *,
-        spec: FeatureSpec,
-        sampling: SamplingConfig,
-        augmentation: AugmentConfig,
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        self._spec = spec
-        self._sampling = sampling
-        self._augmentation = augmentation
-        self._batch_size = batch_size
-        self._seed = seed
+    def __init__(self, dataset: LandmarkDataset, options: SamplerOptions) -> None:
+        """Prepare to draw from a data set."""
+        self._options = options
+        self._sampling = options.sampling
+        self._place = () if options.rank is None else (options.rank,)
         self._points = [example.points for example in dataset.examples]
         index = {label: number for number, label in enumerate(dataset.labels)}
         self._idle, self._unknown = index.get(IDLE, IGNORE), index.get(UNKNOWN, IGNORE)
-        tree: dict[int, dict[str, dict[str, list[int]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
         by_signer: dict[str, list[int]] = defaultdict(list)
         for number, example in enumerate(dataset.examples):
-            tree[example.target][example.signer][example.session].append(number)
             by_signer[example.signer].append(number)
-        self._tree = {
-            target: [list(sessions.values()) for sessions in signers.values()] for target, signers in tree.items()
-        }
+        self._tree = make_pool(dataset, np.ones(len(dataset), np.bool_))
         self._targets = [example.target for example in dataset.examples]
         self._signer_clips = list(by_signer.values())
         self._clips_of = [by_signer[example.signer] for example in dataset.examples]
         self._signs = sorted(set(self._tree) - {index[label] for label in BACKGROUND if label in index})
         self._recorded_background = sorted(set(self._tree) - set(self._signs))
-        weights = np.array([len(self._tree[sign]) for sign in self._signs], np.float64) ** sampling.people_power
+        weights = np.array([len(self._tree[sign]) for sign in self._signs], np.float64) ** options.sampling.people_power
         self._sign_weights = weights / weights.sum()
 
     def batch(self, step: int) -> Batch:
         """The batch of one training step."""
-        rng = np.random.default_rng([self._seed, step])
-        windows = [self._window(rng) for _ in range(self._batch_size)]
+        rng = np.random.default_rng([self._options.seed, step, *self._place])
+        pool = self.pool(step)
+        windows = [self._window(rng, pool) for _ in range(self._options.batch_size)]
         frames = min(max(len(window.points) for window in windows), self._sampling.max_frames)
         points = np.full((len(windows), frames, *windows[0].points.shape[1:]), np.nan, np.float32)
         mask = np.zeros((len(windows), frames), np.bool_)
@@ -119,27 +136,40 @@ class WindowSampler:
             points[row, :length] = window.points[start : start + length]
             signing[row, :length] = window.signing[start : start + length]
             mask[row, :length] = True
-        points = augment(points, rng=rng, config=self._augmentation)
+        points = augment(points, rng=rng, config=self._options.augmentation)
         points[~mask] = np.nan
+        teacher_spec = self._options.teacher_spec
         return Batch(
-            features=features_of(points, self._spec),
+            features=features_of(points, self._options.spec),
             mask=mask,
             targets=np.array([window.target for window in windows]),
             signing=signing,
+            for_teacher=None if teacher_spec is None else features_of(points, teacher_spec),
         )
 
-    def _window(self, rng: Generator) -> _Window:
+    def pool(self, step: int) -> Pool:  # noqa: ARG002 - a curriculum's depends on the step
+        """The clips of which the windows of a step show a sign or recorded background."""
+        return self._tree
+
+    def state_dict(self) -> dict[str, object]:
+        """What a checkpoint must keep besides the step: nothing here, a curriculum's scores."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Go on from a saved state."""
+
+    def _window(self, rng: Generator, pool: Pool) -> _Window:
         kind = rng.random()
         if kind < self._sampling.stream:
             return self._stream_window(rng)
         if kind < self._sampling.stream + self._sampling.background:
             made_up = rng.random() < self._sampling.made_up or not self._recorded_background
-            return self._made_up_window(rng) if made_up else self._recorded_background_window(rng)
-        clip = self._draw(rng, int(rng.choice(self._signs, p=self._sign_weights)))
+            return self._made_up_window(rng) if made_up else self._recorded_background_window(rng, pool)
+        clip = self._draw(rng, pool, int(rng.choice(self._signs, p=self._sign_weights)))
         return self._in_context(rng, clip)
 
-    def _draw(self, rng: Generator, target: int) -> int:
-        signers = self._tree[target]
+    def _draw(self, rng: Generator, pool: Pool, target: int) -> int:
+        signers = pool[target]
         sessions = signers[int(rng.integers(len(signers)))]
         clips = sessions[int(rng.integers(len(sessions)))]
         return clips[int(rng.integers(len(clips)))]
@@ -169,17 +199,17 @@ class WindowSampler:
         points = self._points[own[int(rng.integers(len(own)))]]
         return points[0] if rng.random() < 0.5 else points[-1]
 
-    def _recorded_background_window(self, rng: Generator) -> _Window:
+    def _recorded_background_window(self, rng: Generator, pool: Pool) -> _Window:
         # Idle people mostly keep their hands out of view, which is quickly learned; other movement is the harder part.
         is_idle = rng.random() < 0.3 or self._unknown not in self._recorded_background
         target = self._idle if is_idle and self._idle in self._recorded_background else self._recorded_background[-1]
-        points = self._played(rng, self._draw(rng, target), trim=0.4)
+        points = self._played(rng, self._draw(rng, pool, target), trim=0.4)
         return _Window(points=points, signing=np.zeros(len(points), np.float32), target=target)
 
     def _made_up_window(self, rng: Generator) -> _Window:
         """Movement that is no sign: the way between two signs, the start of one spliced to the end of another, or hands
         that wander between poses taken from anywhere."""
-        first = self._draw(rng, int(rng.choice(self._signs, p=self._sign_weights)))
+        first = self._draw(rng, self._tree, int(rng.choice(self._signs, p=self._sign_weights)))
         own = self._clips_of[first]
         a, b = self._points[first], self._points[own[int(rng.integers(len(own)))]]
         kind = rng.random()
@@ -215,7 +245,7 @@ class WindowSampler:
             kind = rng.random()
             clip = own[int(rng.integers(len(own)))]
             if kind < 0.1 and self._idle in self._tree:
-                clip = self._draw(rng, self._idle)
+                clip = self._draw(rng, self._tree, self._idle)
             is_sign = kind >= 0.3 and self._targets[clip] not in (self._idle, self._unknown)
             body = self._wander(rng, own) if 0.1 <= kind < 0.3 else self._played(rng, clip, trim=0.1)
             if pieces:
@@ -225,6 +255,15 @@ class WindowSampler:
             signing.append(np.full(len(body), is_sign, np.float32))
             length += len(body)
         return _Window(points=np.concatenate(pieces), signing=np.concatenate(signing), target=IGNORE)
+
+
+def make_pool(dataset: LandmarkDataset, chosen: BoolArray) -> Pool:
+    """The chosen clips (bool `[N]`) of a data set, by target, signer and session."""
+    tree: dict[int, dict[str, dict[str, list[int]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for number in np.flatnonzero(chosen).tolist():
+        example = dataset.examples[number]
+        tree[example.target][example.signer][example.session].append(number)
+    return {target: [list(sessions.values()) for sessions in signers.values()] for target, signers in tree.items()}
 
 
 def play(points: FloatArray, *, first: float, last: float, num_frames: int) -> FloatArray:
