@@ -122,7 +122,7 @@ class SignFlowInferencePipeline:
         cls,
         path: Path,
         *,
-        num_threads: int = 1,
+        num_threads: int | None = None,
         device: str = "auto",
         with_openvino: bool = False,
         fallback_reason: str | None = None,
@@ -132,7 +132,7 @@ class SignFlowInferencePipeline:
 
         Args:
             path: the file.
-            num_threads: inside one call of ONNX Runtime.
+            num_threads: inside one call; see `open_backend`.
             device: `cpu`, `cuda`, `cuda:N`, or `mps` (a `.pt` only); `auto` takes a GPU where there is one.
             with_openvino: run a `.onnx` with OpenVINO.
             fallback_reason: why this file and not the preferred one.

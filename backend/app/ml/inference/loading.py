@@ -6,12 +6,15 @@ from app.ml.errors import ArtifactError, MissingExtraError, ModelNotFoundError
 from app.ml.inference.backends import Backend, OnnxBackend
 
 
-def open_backend(path: Path, *, num_threads: int = 1, device: str = "auto", with_openvino: bool = False) -> Backend:
+def open_backend(
+    path: Path, *, num_threads: int | None = None, device: str = "auto", with_openvino: bool = False
+) -> Backend:
     """Open a `.onnx` or `.pt` file.
 
     Args:
         path: the file.
-        num_threads: inside one call of ONNX Runtime or OpenVINO; PyTorch's belong to the whole process.
+        num_threads: inside one call; with PyTorch for everything in the process. None is one for ONNX Runtime and
+            OpenVINO, and leaves PyTorch's as they are.
         device: `cpu`, `cuda`, `cuda:N`, or `mps` (a `.pt` only); `auto` takes a GPU where there is one.
         with_openvino: run a `.onnx` with OpenVINO, which here is on the CPU always.
 
@@ -21,8 +24,8 @@ def open_backend(path: Path, *, num_threads: int = 1, device: str = "auto", with
     """
     if path.suffix == ".onnx":
         if with_openvino:
-            return _open_openvino(path, num_threads=num_threads)
-        return OnnxBackend(path, num_threads=num_threads, device=device)
+            return _open_openvino(path, num_threads=num_threads or 1)
+        return OnnxBackend(path, num_threads=num_threads or 1, device=device)
     if path.suffix != ".pt":
         msg = f"{path}: a model is a .pt or .onnx file"
         raise ArtifactError(msg)
@@ -34,7 +37,7 @@ def open_backend(path: Path, *, num_threads: int = 1, device: str = "auto", with
     except ImportError as error:
         msg = f"{path} needs torch: pip install -e 'backend[train]', or export it to ONNX where torch is installed"
         raise MissingExtraError(msg) from error
-    return TorchBackend(path, device=device)
+    return TorchBackend(path, num_threads=num_threads, device=device)
 
 
 def _open_openvino(path: Path, *, num_threads: int) -> Backend:

@@ -44,7 +44,9 @@ class OpenVinoBackend:
         try:
             model = core.read_model(model=artifact.content)
             precisions: tuple[Precision, ...] = (precision,) if precision else _precisions(core)
-            requests = {one: _compile(core, model, one, num_threads=num_threads) for one in precisions}
+            requests: dict[Precision, ov.InferRequest] = {
+                one: _compile(core, model, one, num_threads=num_threads) for one in precisions
+            }
         except RuntimeError as error:
             msg = f"{path}: OpenVINO {ov.__version__} cannot load it ({error})"
             raise ArtifactError(msg) from error

@@ -17,19 +17,22 @@ logger = logging.getLogger(__name__)
 
 
 class TorchBackend:
-    """A `.pt` file on PyTorch. Its thread count belongs to the whole process and stays as it is."""
+    """A `.pt` file on PyTorch."""
 
-    def __init__(self, path: Path, *, device: str = "auto") -> None:
+    def __init__(self, path: Path, *, num_threads: int | None = None, device: str = "auto") -> None:
         """Load and check the file; where the device is missing, the CPU takes over with one warning.
 
         Args:
             path: the file.
+            num_threads: PyTorch's, for the whole process; None leaves them as they are.
             device: `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes a GPU where there is one.
 
         Raises:
             ArtifactError: the file is missing, unreadable or not ours.
             ManifestMismatchError: its hash, config, features or labels do not fit its weights.
         """
+        if num_threads is not None:
+            torch.set_num_threads(num_threads)
         self._device = _find_device(device)
         model, self._manifest = load_model(path)
         self._model = model.to(self._device)
