@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from fastapi import FastAPI
 
@@ -19,7 +18,7 @@ from app.core.errors import ConfigurationError
 from app.core.metrics import ServerMetrics
 from app.core.tasks import TaskSet
 from app.db.database import Database
-from app.ml.batch_processor import BatchedInferenceQueue
+from app.ml.batch_processor import REMOTE_PARALLEL, BatchedInferenceQueue
 from app.ml.errors import MlError
 from app.ml.inference.batch_policy import BatchLimits
 from app.ml.inference.remote import RemoteOptions, RemotePredictor
@@ -40,9 +39,6 @@ from app.services.session_store import MemorySessionStore, SessionStore
 from app.services.sign_catalog import SignCatalog
 from app.services.streams import Recogniser, SessionContext, SessionRules
 from app.training_bootstrap import make_training
-
-REMOTE_PARALLEL: Final = 4
-"""Batches on their way to an inference server at the same time: enough to fill its network and its model together."""
 
 logger = logging.getLogger(__name__)
 

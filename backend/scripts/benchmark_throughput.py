@@ -1,15 +1,16 @@
 """Measures how many windows a second each backend answers, through the product's own Predictor.
 
-Side by side: one window a call (single), through the batch queue (batch), for 1, 8 and 32 clients that ask again as
-soon as they are answered; where the time of a call goes (features, model, answers); and the ratio to a loop around the
-bare runtime on the same work. A calibration loop's time stands beside every figure, because machines differ and drift.
-Prints the settings that it would choose. Windows are made up: speed does not depend on what is signed.
+Side by side: one window a call (single), through the batch queue (batch) and, where asked for, from there to an
+inference server (remote: it answers, or the measurement fails), for 1, 8 and 32 clients that ask again as soon as they
+are answered; where the time of a call goes (features, model, answers); and the ratio to a loop around the bare runtime
+on the same work. A calibration loop's time stands beside every figure, because machines differ and drift. Prints the
+settings that it would choose. Windows are made up: speed does not depend on what is signed.
 
     python -m scripts.benchmark_throughput --mode batch --batch-size 32
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, TypeVar, get_args
 
@@ -23,6 +24,7 @@ from rich.table import Table
 from app.client.benchmark import measure_calibration_ms
 from app.core.config import BACKEND_DIR
 from app.ml.errors import MissingExtraError, ModelNotFoundError
+from app.ml.inference.remote import RemoteOptions, RemotePredictor, RemoteProtocol
 from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
 from app.ml.throughput import BackendFigures, Mode, Plan, measure_backend
 from app.ml.types import LandmarkWindow
@@ -43,7 +45,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command(epilog="Example: python -m scripts.benchmark_throughput --mode batch --batch-size 32")
 def main(
     *,
-    mode: Annotated[list[str] | None, typer.Option(help="single or batch; may be repeated; default: both.")] = None,
+    mode: Annotated[
+        list[str] | None, typer.Option(help="single, batch, remote; may be repeated; default: the first two.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=32, help="Windows in one call, at most.")] = 32,
     backend: Annotated[
         list[str] | None, typer.Option(help=f"Of {', '.join(BACKENDS)}; may be repeated; default: all that can run.")
@@ -58,12 +62,16 @@ def main(
     version: Annotated[str | None, typer.Option(help="Of the model; default: the newest.")] = None,
     num_threads: Annotated[int, typer.Option(min=1, max=64, help="Threads inside one call.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    url: Annotated[str, typer.Option(help="Inference server of mode remote.")] = "http://127.0.0.1:8080",
+    protocol: Annotated[RemoteProtocol, typer.Option(help="What it speaks.")] = "torchserve",
+    model_name: Annotated[str, typer.Option(help="The model's name there.")] = "signflow",
     seed: Annotated[int, typer.Option(help="Chooses who signs in the windows.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
 ) -> None:
     """Measure all backends side by side, and print the settings that follow."""
     chosen: tuple[BackendChoice, ...] = _choose("backend", backend, BACKENDS)
-    modes: tuple[Mode, ...] = _choose("mode", mode, MODES)
+    modes: tuple[Mode, ...] = _choose("mode", mode or ["single", "batch"], MODES)
+    options = RemoteOptions(url=url, protocol=protocol, model=model_name, timeout_s=30.0)
     windows = _make_windows(window_ms, fps=fps, seed=seed)
     reports: list[BackendFigures] = []
     with user_errors(), Progress(console=STDERR, transient=True) as progress:
@@ -74,6 +82,7 @@ def main(
             batch_size=batch_size,
             seconds=seconds,
             calibrate=measure_calibration_ms,
+            open_remote=lambda pipeline: RemotePredictor.open(options, pipeline),
             on_progress=lambda: progress.advance(task),
         )
         for name in chosen:
@@ -89,6 +98,9 @@ def main(
             progress.update(task, description=name, total=plan.num_measurements, completed=0)
             reports.append(measure_backend(pipeline, windows, plan))
             pipeline.close()
+            plan = replace(
+                plan, modes=tuple(one for one in plan.modes if one != "remote")
+            )  # the same for every backend
     if not reports:
         raise fail(f"{model_dir} has nothing that can run here")
     if as_json:

@@ -30,6 +30,8 @@ from app.ml.types import BatchPredictor, LandmarkWindow, Prediction
 
 BUCKET_MS: Final = 400.0
 """Windows whose lengths differ by less share a call: at most eight padded steps each."""
+REMOTE_PARALLEL: Final = 4
+"""Calls at the same time to an inference server: enough to fill its network and its model together."""
 _LEAST_RETRY_S: Final = 0.05
 _FAILURE_COUNTS_S: Final = 10.0
 """A failure makes the recogniser look unwell for so long; then a question may come in and find out."""

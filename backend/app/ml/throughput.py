@@ -2,19 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from app.ml.batch_processor import BatchedInferenceQueue
+from app.ml.batch_processor import REMOTE_PARALLEL, BatchedInferenceQueue
+from app.ml.errors import RemoteUnavailableError
 from app.ml.inference.batch_policy import BatchLimits
+from app.ml.inference.remote import RemotePredictor
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.types import LandmarkWindow, Predictor
 
-Mode: TypeAlias = Literal["single", "batch"]
-"""One window a call, or through the batch queue."""
+Mode: TypeAlias = Literal["single", "batch", "remote"]
+"""One window a call; through the batch queue; through the batch queue to an inference server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ class Plan:
     Attributes:
         seconds: length of each measurement.
         calibrate: times a fixed loop, in milliseconds.
+        open_remote: makes the client of mode `remote`; it gets the same model in this process.
         on_progress: told after each measurement.
     """
 
@@ -103,6 +107,7 @@ class Plan:
     batch_size: int = 32
     seconds: float = 3.0
     calibrate: Callable[[], float]
+    open_remote: Callable[[SignFlowInferencePipeline], RemotePredictor] | None = None
     on_progress: Callable[[], None] = lambda: None
 
     @property
@@ -150,14 +155,8 @@ async def _measure_mode(
     bare: CallFigures,
 ) -> LoadFigures:
     calibration_ms = plan.calibrate()
-    if mode == "single":
-        took, elapsed_s = await ask_for(pipeline, windows, num_clients=num_clients, seconds=plan.seconds)
-    else:
-        queue = BatchedInferenceQueue(pipeline, limits=BatchLimits(batch_size=plan.batch_size))
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(queue.run())
-            took, elapsed_s = await ask_for(queue, windows, num_clients=num_clients, seconds=plan.seconds)
-            running.cancel()
+    async with _open(pipeline, mode, plan) as predictor:
+        took, elapsed_s = await ask_for(predictor, windows, num_clients=num_clients, seconds=plan.seconds)
     rate = len(took) / elapsed_s
     p50, p95, p99 = (float(value) * 1e3 for value in np.percentile(took, (50, 95, 99)))
     return LoadFigures(
@@ -171,6 +170,36 @@ async def _measure_mode(
         of_bare=rate / bare.bare_windows_per_s,
         calibration_ms=calibration_ms,
     )
+
+
+@asynccontextmanager
+async def _open(pipeline: SignFlowInferencePipeline, mode: Mode, plan: Plan) -> AsyncGenerator[Predictor]:
+    limits = BatchLimits(batch_size=plan.batch_size)
+    if mode == "single":
+        yield pipeline
+    elif mode == "batch":
+        async with _run(BatchedInferenceQueue(pipeline, limits=limits)) as queue:
+            yield queue
+    else:
+        assert plan.open_remote is not None
+        remote = plan.open_remote(pipeline)
+        try:
+            await remote.connect()
+            async with _run(BatchedInferenceQueue(remote, limits=limits, num_parallel=REMOTE_PARALLEL)) as queue:
+                yield queue
+            if remote.state.failures:  # the local model answered in its place: not what was to be measured
+                msg = f"the inference server failed {remote.state.failures} times: {remote.state.last_failure}"
+                raise RemoteUnavailableError(msg)
+        finally:
+            await remote.close()
+
+
+@asynccontextmanager
+async def _run(queue: BatchedInferenceQueue) -> AsyncGenerator[BatchedInferenceQueue]:
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(queue.run())
+        yield queue
+        running.cancel()
 
 
 async def ask_for(

@@ -1,11 +1,14 @@
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.throughput import CallFigures, advise
 from scripts.benchmark_throughput import app
+from tests.fake_model_server import serve_model
 from tests.untrained_model import write_untrained_model
 
 
@@ -60,6 +63,20 @@ def test_what_is_not_there_is_left_out_unless_it_was_asked_for(model_dir: Path) 
     code, _, complaints = run(model_dir, *options, "--backend", "onnx-int8")
     assert code == 2
     assert "has no file of model v1" in complaints
+
+
+async def test_an_inference_server_is_measured_through_the_products_own_client(model_dir: Path) -> None:
+    options = ("--backend", "onnx", "--mode", "remote", "--clients", "3", "--batch-size", "2", "--json")
+    async with serve_model(SignFlowInferencePipeline.load(model_dir)) as server:
+        code, output, complaints = await asyncio.to_thread(run, model_dir, *options, "--url", server.url)
+        server.status = 500
+        failed, _, reason = await asyncio.to_thread(run, model_dir, *options, "--url", server.url)
+
+    assert code == 0, complaints
+    (load,) = json.loads(output)[0]["loads"]
+    assert (load["mode"], load["num_clients"]) == ("remote", 3)
+    assert load["num_windows"] > 0
+    assert (failed, "500" in reason) == (2, True)
 
 
 def test_names_that_do_not_exist_are_refused(model_dir: Path) -> None:
