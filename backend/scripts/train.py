@@ -26,9 +26,8 @@ from app.ml.clips import load_dataset
 from app.ml.dataset import find_copies
 from app.ml.distillation import teacher_from
 from app.ml.errors import DatasetError
-from app.ml.fitting import total_steps
 from app.ml.inference.torch_backend import load_model
-from app.ml.recipes import get_recipe, recipe_for_model, with_technique
+from app.ml.recipes import get_recipe, recipe_for_model, total_steps, with_technique
 from app.ml.tracking import NullTracker, make_tracker
 from app.ml.trainer import Progress as TrainingProgress
 from app.ml.training.config import Precision

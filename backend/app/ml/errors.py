@@ -12,12 +12,11 @@ MlError
 │   ├── OverloadedError     too much waits already; says when to try again
 │   ├── DeadlinePassedError its time was up before its turn came
 │   └── RecogniserDownError the recogniser hangs, broke or was closed
+├── TrainingError           a training run that cannot start or go on: no such device, a full disk, a lost process
 ├── MissingExtraError       an optional package is not installed
 └── RemoteModelError        an inference server that cannot be asked
     ├── RemoteUnavailableError  it does not answer, or not in time, or with an error
     └── RemoteMismatchError     it serves another model than the one expected
-├── TrainingError           a training run that cannot start or go on: no such device, a full disk, a lost process
-└── MissingExtraError       an optional package is not installed
 """
 
 

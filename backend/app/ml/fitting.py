@@ -122,13 +122,6 @@ def fit_recipe(
     return trainer.fit(train, val=val, pretrained=given.pretrained, checkpoint=checkpoint, on_progress=shifted)
 
 
-def total_steps(recipe: Recipe, *, has_teacher: bool = False) -> int:
-    """Steps that `fit_recipe` reports in all."""
-    needs_teacher = recipe.distillation is not None and not has_teacher
-    before = get_recipe(recipe.distillation.recipe).trainer.steps if recipe.distillation and needs_teacher else 0
-    return before + recipe.trainer.steps
-
-
 def _train_teacher(
     recipe: Recipe,
     train: LandmarkDataset,

@@ -156,8 +156,15 @@ def get_recipe(name: str) -> Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Names that `get_recipe` takes, without their endings."""
-    return tuple(_RECIPES)
+    """Recipes to choose from; `get_recipe` takes more, with other endings."""
+    return (*_RECIPES, "starter+length", "starter+confidence", "student+distilled")
+
+
+def total_steps(recipe: Recipe, *, has_teacher: bool = False) -> int:
+    """Steps of a whole run; those of its teacher count unless one is given."""
+    if recipe.distillation is None or has_teacher:
+        return recipe.trainer.steps
+    return recipe.trainer.steps + total_steps(get_recipe(recipe.distillation.recipe))
 
 
 def recipe_for_model(name: str) -> Recipe:

@@ -5,7 +5,6 @@ import errno
 import logging
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -14,7 +13,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core.errors import SignFlowError
 from app.ml.errors import MlError
 from app.ml.figures import CurvePoint
-from app.ml.recipes import get_recipe
 from app.ml.tracking import NullTracker, Tracker, make_tracker
 from app.ml.trainer import Progress
 from app.ml.training_run import Phase, TrainingOutcome, TrainingPlan, run_training
@@ -26,7 +24,7 @@ from app.repositories.training_sessions import (
     TrainingStatus,
 )
 from app.services.dataset_catalog import DatasetCatalog
-from app.services.training_plans import TrainingPlaces, TrainingRequest, describe_outcome, load_clips
+from app.services.training_plans import TrainingPlaces, TrainingRequest, chosen_recipe, describe_outcome, load_clips
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +98,7 @@ class TrainingJob:
 
     def _train(self, points: Sequence[TrainingPoint]) -> TrainingOutcome:
         request = TrainingRequest.model_validate(self._session.request)
-        recipe = get_recipe(request.recipe)
-        recipe = replace(recipe, trainer=replace(recipe.trainer, steps=self._session.steps))
+        recipe = chosen_recipe(request)
         clips, background = load_clips(self._catalog.require(request.datasets), language=request.language)
         output = self._places.reserve_candidate()
         tracker = self._make_tracker()

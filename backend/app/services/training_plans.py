@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import BaseModel, Field, StringConstraints
 
 from app.ml.clips import Clip, load_dataset
+from app.ml.recipes import Recipe, get_recipe
 from app.services.dataset_catalog import DataSet
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ class TrainingRequest(BaseModel):
     )
     steps: int | None = Field(default=None, ge=1, le=1_000_000, description="Batches; null is the recipe's.")
     seed: int = Field(default=0, ge=0, lt=2**31, description="Same machine, data and seed: same weights.")
+
+
+def chosen_recipe(request: TrainingRequest) -> Recipe:
+    """The recipe, with the steps that were asked for."""
+    recipe = get_recipe(request.recipe)
+    return replace(recipe, trainer=replace(recipe.trainer, steps=request.steps or recipe.trainer.steps))
 
 
 class SignerScore(BaseModel):

@@ -24,7 +24,7 @@ from app.core.errors import (
     WrongStateError,
 )
 from app.core.tasks import TaskSet
-from app.ml.recipes import Recipe, get_recipe, recipe_names
+from app.ml.recipes import Recipe, get_recipe, recipe_names, total_steps
 from app.repositories.training_sessions import (
     TrainingPoint,
     TrainingSession,
@@ -32,7 +32,7 @@ from app.repositories.training_sessions import (
     TrainingStatus,
 )
 from app.services.dataset_catalog import DataSet, DatasetCatalog
-from app.services.training_plans import TrainingPlaces, TrainingRequest, TrainingResult
+from app.services.training_plans import TrainingPlaces, TrainingRequest, TrainingResult, chosen_recipe
 from app.services.training_runners import INSTALL_COMMAND, TrainingRunner
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class TrainingService:
             id=uuid.uuid4().hex,
             status=TrainingStatus.QUEUED,
             request=request.model_dump(),
-            steps=request.steps or get_recipe(request.recipe).trainer.steps,
+            steps=total_steps(chosen_recipe(request)),
             created_at=now,
             queued_at=now,
         )
