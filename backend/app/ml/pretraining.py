@@ -33,6 +33,7 @@ from app.ml.trainer import Progress, ProgressListener
 from app.ml.training.config import PretrainingConfig
 from app.ml.training.masking import draw_masked, hide
 from app.ml.training.optimizers import parameter_groups
+from app.ml.training.prefetch import prefetched
 from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training.sampling import play
 from app.ml.training.schedules import warmup_cosine
@@ -232,12 +233,12 @@ def _fit(
     )
     model.start_at(windows.batch(0).landmarks)
     model.train()
-    for step in range(config.steps):
+    for step, batch in prefetched(windows.batch, 0, config.steps):
         rate = config.learning_rate * warmup_cosine(step, warmup_steps=config.warmup_steps, total_steps=config.steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(seed * 1_000_003 + step)
-        loss = _loss(model, windows.batch(step))
+        loss = _loss(model, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
 
-from app.ml.training.sampling import Batch
+_B = TypeVar("_B")
 
 _AHEAD: Final = 3
 
 
-def prefetched(make: Callable[[int], Batch], first: int, last: int) -> Iterator[tuple[int, Batch]]:
+def prefetched(make: Callable[[int], _B], first: int, last: int) -> Iterator[tuple[int, _B]]:
     """Batches `first` to `last - 1` with their steps; none is made after the end, so what `make` reads may change
     then."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="signflow-batches") as executor:
-        pending: list[Future[Batch]] = [executor.submit(make, step) for step in range(first, min(first + _AHEAD, last))]
+        pending: list[Future[_B]] = [executor.submit(make, step) for step in range(first, min(first + _AHEAD, last))]
         for step in range(first, last):
             batch = pending.pop(0).result()
             if step + _AHEAD < last:
