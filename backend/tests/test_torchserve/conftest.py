@@ -1,13 +1,21 @@
 """Archives of a small model, and a TorchServe that serves one of them for a whole module."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from app.client.torchserve_process import TorchServeProcess, start_torchserve
 from app.ml.pipeline import SignFlowInferencePipeline
-from tests.binaries import require_binary
+from tests.binaries import MISSING_BINARY, require_binary
+
+
+def require_torchserve() -> None:
+    """Skip the test where TorchServe or Java is not installed."""
+    require_binary("java", install="apt-get install openjdk-17-jre-headless")
+    if find_spec("ts") is None or find_spec("model_archiver") is None:
+        pytest.skip(f"{MISSING_BINARY} torchserve; install it with: pip install -e 'backend[torchserve]'")
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +53,6 @@ def local(served_model_dir: Path) -> Iterator[SignFlowInferencePipeline]:
 @pytest.fixture(scope="module")
 def torchserve(archives: dict[str, Path]) -> Iterator[TorchServeProcess]:
     """A TorchServe that runs the ONNX archive; whoever kills it starts it again."""
-    require_binary("java", install="apt-get install openjdk-17-jre-headless")
-    pytest.importorskip("ts", reason="installed by: make dev")
+    require_torchserve()
     with start_torchserve(archives["onnx"]) as server:
         yield server

@@ -21,6 +21,7 @@ from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.types import Prediction
 from tests.binaries import require_binary
 from tests.golden.write_sample_request import PATH as SAMPLE
+from tests.test_torchserve.conftest import require_torchserve
 from tests.untrained_model import LABELS, make_window, write_untrained_model
 
 TOLERANCE = 1e-5
@@ -183,8 +184,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_pytorch_in_the_handler_answers_as_onnx_here(
     archives: dict[str, Path], local: SignFlowInferencePipeline
 ) -> None:
-    require_binary("java", install="apt-get install openjdk-17-jre-headless")
-    pytest.importorskip("ts", reason="installed by: make dev")
+    require_torchserve()
     with start_torchserve(archives["pt"]) as server:
         for protocol in ("torchserve", "oip"):
             async with connected(server, local, protocol) as remote:
