@@ -24,25 +24,30 @@ export class HttpError extends Error {
   }
 }
 
-const client = createClient<paths>({
+/** Whether the server did not accept the asker's token. */
+export function isRefused(error: Error | null): boolean {
+  return error instanceof HttpError && error.status === 401
+}
+
+export const client = createClient<paths>({
   baseUrl: window.location.origin,
   // Looked up at each call, so that a test can put its own in place.
   fetch: (request) => globalThis.fetch(request),
 })
 
-interface Answer<T> {
+export interface Answer<T> {
   data?: T | undefined
   error?: unknown
   response: Response
 }
 
-function require<T>({ data, error, response }: Answer<T>): T {
+export function require<T>({ data, error, response }: Answer<T>): T {
   if (data !== undefined) return data
   const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : ''
   throw new HttpError(response.status, message || `the server answered ${response.status}`)
 }
 
-function credentials(asker: Asker): Record<string, string> {
+export function credentials(asker: Asker): Record<string, string> {
   return 'operatorToken' in asker
     ? { Authorization: `Bearer ${asker.operatorToken}` }
     : { 'X-Giver-Token': asker.giverToken }

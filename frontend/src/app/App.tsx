@@ -10,6 +10,8 @@ import { HomePage } from './HomePage'
 /** Operators' pages load when they are opened, so that everybody else does not wait for them. */
 const StatusPage = lazy(async () => ({ default: (await import('@/features/status/StatusPage')).StatusPage }))
 
+const TrainingPage = lazy(async () => ({ default: (await import('@/features/training/TrainingPage')).TrainingPage }))
+
 /** The whole page around one engine, which the caller creates and owns. */
 export function App({ controller, basename = '/' }: { controller: TranslateController; basename?: string }) {
   const [queries] = useState(() => new QueryClient({ defaultOptions: { queries: { retry: 1 } } }))
@@ -23,6 +25,7 @@ export function App({ controller, basename = '/' }: { controller: TranslateContr
             <Suspense>
               <Routes>
                 <Route path="/" element={<HomePage />} />
+                <Route path="/training/:sessionId?" element={<TrainingPage />} />
                 <Route path="/status" element={<StatusPage />} />
                 <Route path="*" element={<NotFound />} />
               </Routes>

@@ -23,6 +23,7 @@ export function Header() {
         </span>
       </NavLink>
       <nav className="ml-auto flex gap-1 max-sm:hidden">
+        <PageLink to="/training">{t.nav.training}</PageLink>
         <PageLink to="/status">{t.nav.status}</PageLink>
       </nav>
       <div className="flex sm:gap-1 max-sm:ml-auto">

@@ -1,4 +1,4 @@
-import { Activity, Keyboard, Smartphone } from 'lucide-react'
+import { Activity, GraduationCap, Keyboard, Smartphone } from 'lucide-react'
 import { useState } from 'react'
 import { Link } from 'react-router'
 import { Button } from '@/components/ui/Button'
@@ -43,6 +43,13 @@ export function HomePage() {
           <Keyboard aria-hidden size={18} />
           {t.footer.shortcuts}
         </Button>
+        <Link
+          to="/training"
+          className="flex min-h-11 items-center gap-2 rounded-xl px-4 text-[0.9375rem] hover:bg-sunken sm:hidden"
+        >
+          <GraduationCap aria-hidden size={18} />
+          {t.nav.training}
+        </Link>
         <Link
           to="/status"
           className="flex min-h-11 items-center gap-2 rounded-xl px-4 text-[0.9375rem] hover:bg-sunken sm:hidden"

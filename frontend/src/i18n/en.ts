@@ -1,7 +1,10 @@
+import { trainingEn } from './training.en'
+
 /** Every sentence of the interface. `fr.ts` has the same keys, held together by the `Dictionary` type. */
 export const en = {
   nav: {
     translate: 'Translate',
+    training: 'Training',
     status: 'Server status',
     skip: 'Skip to the captions',
     theme: (name: string) => `Appearance: ${name}`,
@@ -311,6 +314,7 @@ export const en = {
     metrics: 'Numbers for Prometheus',
     docs: 'API documentation',
   },
+  training: trainingEn,
   common: { close: 'Close', loading: 'Loading…', notFound: 'There is no page at this address.' },
   panels: { label: 'More about this page' },
   footer: { phone: 'Use it from a phone', shortcuts: 'Keyboard shortcuts' },

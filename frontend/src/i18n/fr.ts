@@ -1,4 +1,5 @@
 import type { Dictionary } from './en'
+import { trainingFr } from './training.fr'
 
 /** In French, 0 and 1 take the singular. */
 function plural(n: number, one: string, many: string): string {
@@ -8,6 +9,7 @@ function plural(n: number, one: string, many: string): string {
 export const fr: Dictionary = {
   nav: {
     translate: 'Traduire',
+    training: 'Entraînement',
     status: 'État du serveur',
     skip: 'Aller aux sous-titres',
     theme: (name: string) => `Apparence\u00a0: ${name}`,
@@ -281,7 +283,7 @@ export const fr: Dictionary = {
     ttaOff: 'désactivée',
     queue: 'File d’attente',
     queueLimits: (limits) =>
-      `jusqu’à ${limits.batch_size} questions par appel, retenues au plus ${limits.max_latency_ms} ms\u00a0; ${limits.capacity} peuvent attendre`,
+      `jusqu’à ${limits.batch_size} questions par appel, retenues au plus ${limits.max_latency_ms} ms\u202f; ${limits.capacity} peuvent attendre`,
     noQueue: 'aucune',
     remote: 'Serveur d’inférence',
     remoteState: 'État',
@@ -333,6 +335,7 @@ export const fr: Dictionary = {
     metrics: 'Nombres pour Prometheus',
     docs: 'Documentation de l’API',
   },
+  training: trainingFr,
   common: {
     close: 'Fermer',
 

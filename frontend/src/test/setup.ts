@@ -1,6 +1,7 @@
 import '@testing-library/jest-dom/vitest'
 import { cleanup, configure } from '@testing-library/react'
 import { afterEach } from 'vitest'
+import { useOperatorToken } from '@/api/operatorToken'
 import { STANDARD, usePreferences } from '@/preferences/preferences'
 
 configure({ asyncUtilTimeout: 10_000 })
@@ -8,6 +9,7 @@ configure({ asyncUtilTimeout: 10_000 })
 afterEach(() => {
   cleanup()
   usePreferences.setState(STANDARD)
+  useOperatorToken.setState({ token: null })
   localStorage.clear()
 })
 
@@ -36,3 +38,6 @@ globalThis.ResizeObserver ??= class {
 Element.prototype.scrollIntoView ??= function scrollIntoView() {
   // nothing scrolls in jsdom
 }
+// jsdom is neither dark nor wide, and never changes.
+window.matchMedia ??= (query: string) =>
+  Object.assign(new EventTarget(), { matches: false, media: query }) as MediaQueryList

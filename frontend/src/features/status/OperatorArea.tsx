@@ -1,17 +1,18 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query'
-import { useId, useState } from 'react'
-import { fetchStatus, HttpError, type ServerStatus } from '@/api/http'
+import { fetchStatus, isRefused, type ServerStatus } from '@/api/http'
+import { useOperatorToken } from '@/api/operatorToken'
+import { OperatorTokenForm } from '@/components/OperatorTokenForm'
 import { Button } from '@/components/ui/Button'
 import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
-import { Card, Facts } from './Facts'
+import { Card, Facts } from '@/components/ui/Facts'
 import { OperatorClips } from './OperatorClips'
 
-/** What only the operator may see. The token lives in this component's state and nowhere else. */
+/** What only the operator may see. */
 export function OperatorArea() {
   const { t } = useI18n()
   const queries = useQueryClient()
-  const [token, setToken] = useState<string | null>(null)
+  const { token, set: setToken } = useOperatorToken()
   const status = useQuery({
     queryKey: ['operator', 'status'],
     queryFn: () => fetchStatus(token ?? ''),
@@ -23,7 +24,7 @@ export function OperatorArea() {
     return (
       <Card title={t.status.operator}>
         <p className="mb-4 text-muted">{t.status.operatorLead}</p>
-        <TokenForm
+        <OperatorTokenForm
           busy={status.isFetching}
           onToken={(entered) => {
             queries.removeQueries({ queryKey: ['operator'] })
@@ -54,48 +55,6 @@ export function OperatorArea() {
       </Card>
       <OperatorClips token={token} />
     </>
-  )
-}
-
-function isRefused(error: Error): boolean {
-  return error instanceof HttpError && error.status === 401
-}
-
-function TokenForm({ busy, onToken }: { busy: boolean; onToken: (token: string) => void }) {
-  const { t } = useI18n()
-  const id = useId()
-  const [entered, setEntered] = useState('')
-  return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault()
-        if (entered.trim()) onToken(entered.trim())
-      }}
-    >
-      <label htmlFor={id} className="font-medium">
-        {t.status.token}
-      </label>
-      <div className="mt-1 flex gap-2">
-        <input
-          id={id}
-          type="password"
-          autoComplete="off"
-          spellCheck={false}
-          aria-describedby={`${id}-hint`}
-          value={entered}
-          onChange={(event) => {
-            setEntered(event.target.value)
-          }}
-          className="min-h-11 min-w-0 flex-1 rounded-xl border border-edge bg-surface px-4 sm:max-w-sm"
-        />
-        <Button type="submit" variant="primary" disabled={busy}>
-          {t.status.tokenButton}
-        </Button>
-      </div>
-      <p id={`${id}-hint`} className="mt-1.5 text-sm text-muted">
-        {t.status.tokenHint}
-      </p>
-    </form>
   )
 }
 

@@ -4,7 +4,7 @@ import { Button } from '@/components/ui/Button'
 import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
 import { useSignText } from '@/vocabulary/signs'
-import { Card } from './Facts'
+import { Card } from '@/components/ui/Facts'
 
 /** Everybody's shared clips, newest first. */
 export function OperatorClips({ token }: { token: string }) {

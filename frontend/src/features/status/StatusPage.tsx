@@ -4,7 +4,7 @@ import { fetchActiveModel, fetchReadiness, fetchServerVersion, type ModelInfo } 
 import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
 import { languageNames } from '@/vocabulary/signs'
-import { Card, Facts } from './Facts'
+import { Card, Facts } from '@/components/ui/Facts'
 import { OperatorArea } from './OperatorArea'
 import { RemoteCard } from './RemoteCard'
 

@@ -1,0 +1,190 @@
+import { useMutation } from '@tanstack/react-query'
+import { Check, Copy, Download } from 'lucide-react'
+import { useState } from 'react'
+import { fetchModelFile, type TrainingResult, type TrainingSession } from '@/api/training'
+import { Button, IconButton } from '@/components/ui/Button'
+import { Card, Facts } from '@/components/ui/Facts'
+import { Notice } from '@/components/ui/Notice'
+import { useI18n } from '@/i18n/I18n'
+import { useSignText } from '@/vocabulary/signs'
+
+const NUM_CONFUSIONS = 8
+
+interface SessionResultProps {
+  session: TrainingSession
+  result: TrainingResult
+  token: string
+}
+
+/** What came out: how well it does on people it has never seen, where its files lie, how to use it. */
+export function SessionResult({ session, result, token }: SessionResultProps) {
+  const { t, percent, decimal } = useI18n()
+  return (
+    <Card title={t.training.result.title}>
+      {result.accuracy === null ? (
+        <Notice tone="warn" title={t.training.result.unjudged} />
+      ) : (
+        <p className="text-lg font-semibold">
+          {t.training.result.accuracy(percent(result.accuracy), result.num_judged)}
+        </p>
+      )}
+      <p className="mt-1 text-muted">
+        {t.training.result.learned(result.num_labels, result.num_clips, decimal(result.seconds / 60, 1))}
+        {result.num_copies > 0 && ` ${t.training.result.copies(result.num_copies)}`}
+      </p>
+      {result.signers.length > 0 && <People result={result} />}
+      {result.confusions.length > 0 && <Confusions result={result} />}
+      <Files session={session} result={result} token={token} />
+      <div className="mt-6">
+        <Facts
+          facts={[
+            { name: t.training.result.data, value: <Code text={result.data_fingerprint.slice(0, 16)} /> },
+            { name: t.training.result.revision, value: <Code text={result.revision} /> },
+            ...(session.tracking_run === null
+              ? []
+              : [
+                  {
+                    name: t.training.result.tracking,
+                    value: (
+                      <>
+                        <Code text={session.tracking_run} />{' '}
+                        <span className="text-sm text-muted">{t.training.result.trackingHow}</span>
+                      </>
+                    ),
+                  },
+                ]),
+          ]}
+        />
+      </div>
+      {session.tracking_problem !== null && (
+        <div className="mt-4">
+          <Notice tone="warn" title={t.training.result.trackingProblem}>
+            <p className="mt-1 break-words">{session.tracking_problem}</p>
+          </Notice>
+        </div>
+      )}
+    </Card>
+  )
+}
+
+function Code({ text }: { text: string }) {
+  return <code className="font-mono text-sm break-all">{text}</code>
+}
+
+function People({ result }: { result: TrainingResult }) {
+  const { t, percent } = useI18n()
+  return (
+    <>
+      <h3 className="mt-6 mb-2 font-semibold">{t.training.result.people}</h3>
+      <table className="w-full max-w-xl text-left">
+        <thead className="text-sm text-muted">
+          <tr>
+            <th className="py-1 font-normal">{t.training.result.person}</th>
+            <th colSpan={2} className="pl-3 font-normal">
+              {t.training.result.right}
+            </th>
+            <th className="text-right font-normal">{t.training.result.clips}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {result.signers.map((score) => (
+            <tr key={score.signer} className="border-t border-line">
+              <td className="max-w-40 py-2 pr-3 break-words">{score.signer}</td>
+              <td className="px-3 text-right tabular-nums">{t.correct.percent(percent(score.accuracy))}</td>
+              <td className="w-2/5">
+                <Bar fraction={score.accuracy} />
+              </td>
+              <td className="pl-3 text-right tabular-nums">{score.num_clips}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </>
+  )
+}
+
+function Bar({ fraction }: { fraction: number }) {
+  return (
+    <div aria-hidden className="h-2 overflow-hidden rounded-full bg-sunken">
+      <div className="h-full rounded-full bg-accent" style={{ width: `${100 * fraction}%` }} />
+    </div>
+  )
+}
+
+function Confusions({ result }: { result: TrainingResult }) {
+  const { t } = useI18n()
+  const signText = useSignText()
+  return (
+    <>
+      <h3 className="mt-6 mb-2 font-semibold">{t.training.result.confusions}</h3>
+      <ul className="list-inside list-disc">
+        {result.confusions.slice(0, NUM_CONFUSIONS).map(({ label, predicted, count }) => (
+          <li key={`${label} ${predicted}`}>
+            {t.training.result.confusion(signText(label), signText(predicted), count)}
+          </li>
+        ))}
+      </ul>
+    </>
+  )
+}
+
+function Files({ session, result, token }: SessionResultProps) {
+  const { t } = useI18n()
+  const [copied, setCopied] = useState(false)
+  const download = useMutation({
+    mutationFn: async (name: string) => {
+      save(await fetchModelFile(session.id, name, token), name)
+    },
+  })
+  return (
+    <>
+      <h3 className="mt-6 mb-2 font-semibold">{t.training.result.files}</h3>
+      <p>{t.training.result.activate}</p>
+      <div className="my-2 flex items-center gap-1 rounded-xl bg-sunken py-1 pr-1 pl-4">
+        <code className="min-w-0 flex-1 py-1.5 font-mono text-sm break-all">{result.activate}</code>
+        <IconButton
+          label={copied ? t.training.result.copied : t.training.result.copy}
+          onClick={() => {
+            void navigator.clipboard.writeText(result.activate).then(() => {
+              setCopied(true)
+            })
+          }}
+        >
+          {copied ? <Check aria-hidden size={18} /> : <Copy aria-hidden size={18} />}
+        </IconButton>
+      </div>
+      <div className="flex flex-wrap gap-2">
+        {result.files.map((name) => (
+          <Button
+            key={name}
+            aria-label={t.training.result.download(name)}
+            disabled={download.isPending}
+            onClick={() => {
+              download.mutate(name)
+            }}
+          >
+            <Download aria-hidden size={18} />
+            {name}
+          </Button>
+        ))}
+      </div>
+      {download.isError && (
+        <div className="mt-3">
+          <Notice tone="danger" title={t.training.result.downloadFailed}>
+            <p className="mt-1">{download.error.message}</p>
+          </Notice>
+        </div>
+      )}
+    </>
+  )
+}
+
+/** Lets the browser save a file: links cannot carry the operator's token. */
+function save(content: Blob, name: string): void {
+  const url = URL.createObjectURL(content)
+  const link = document.createElement('a')
+  link.href = url
+  link.download = name
+  link.click()
+  URL.revokeObjectURL(url)
+}
