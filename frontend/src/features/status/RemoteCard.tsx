@@ -1,6 +1,6 @@
 import type { RemoteHealth } from '@/api/http'
 import { useI18n } from '@/i18n/I18n'
-import { Card, Facts } from './Facts'
+import { Card, Facts } from '@/components/ui/Facts'
 
 /** The inference server that is asked before the model in the server's own process. */
 export function RemoteCard({ remote }: { remote: RemoteHealth }) {
