@@ -94,6 +94,14 @@ PLAN: Final = (
     Row(recipe="baseline-short+tta", against="baseline-short", claim=(2, 4)),
     Row(recipe="spatial-short", against="baseline-short", claim=(10, 15)),
     Row(recipe="spatial_tcn-short", against="spatial-short"),
+    Row(recipe="large-short", against="baseline-short", people=HARDEST, seeds=(0,), claim=(5, 10)),
+    *(
+        Row(recipe=f"{network}-short{technique}", against=f"{network}-short", people=HARDEST, claim=claim)
+        for network in ("starter", "baseline")
+        for technique, claim in (("-pretrained", (8, 12)), ("+length", (3, 5)), ("+confidence", (3, 5)))
+    ),
+    Row(recipe="student-short", against="baseline-short", people=HARDEST),
+    Row(recipe="student-short+distilled", against="student-short", people=HARDEST),
 )
 
 
