@@ -199,7 +199,7 @@ def _hands(rows: FloatArray) -> FloatArray:
 def _palm_size(relative: FloatArray) -> FloatArray:
     """Median over time of the mean wrist-to-knuckle distance: points relative to the wrist `[2, 20, 3, B, G]` to
     `[2, B, 1]`."""
-    reach = _norm(relative[:, 4::4]).mean(1)
+    reach = _norm(relative[:, 4::4]).sum(1) / np.float32(4)
     return np.maximum(median_over_time(reach), np.float32(0.05))[..., None]
 
 

@@ -243,7 +243,10 @@ def body_frame(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
 def median_over_time(values: FloatArray) -> FloatArray:
     """Median over the last axis (time) of the values that are not NaN, `[..., T]` to `[...]`; NaN where none is."""
     ordered = np.sort(values, axis=-1)  # NaN sorts last
+    num_steps = values.shape[-1]
+    if not np.isnan(ordered[..., -1]).any():  # nothing is missing, as in most windows
+        return (ordered[..., (num_steps - 1) // 2] + ordered[..., num_steps // 2]) / 2
     count = (~np.isnan(values)).sum(-1, keepdims=True)
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, -1)
-    high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[-1] - 1), -1)
+    high = np.take_along_axis(ordered, np.minimum(count // 2, num_steps - 1), -1)
     return np.where(count > 0, (low + high) / 2, np.float32(np.nan))[..., 0].astype(np.float32)
