@@ -32,6 +32,7 @@ from app.repositories.model_versions import ModelVersionRepository
 from app.repositories.signs import SignRepository
 from app.services.captions import CaptionRules
 from app.services.feedback_service import FeedbackLimits, FeedbackService
+from app.services.load_gate import LoadGate, LoadLimits
 from app.services.model_service import ActiveModel, ModelService
 from app.services.operator_service import OperatorService
 from app.services.session_service import SessionLimits, SessionService
@@ -241,6 +242,7 @@ def _make_services(
             retry_after_s=stream.retry_after_s,
         ),
         store=make_session_store(settings),
+        gate=LoadGate(LoadLimits(max_cores=stream.max_cores) if stream.refuse_under_load else None),
         no_model_reason=no_model_reason,
     )
     metrics.watch(

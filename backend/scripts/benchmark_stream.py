@@ -82,7 +82,8 @@ def main(
 
 def _server(url: str | None, model_dir: Path | None, workers: int) -> AbstractContextManager[RunningServer]:
     if url is None:
-        settings = {"WORKERS": str(workers), "STREAM__MAX_SESSIONS": "2000"}
+        # How much it carries is the question here, so it lets everybody in.
+        settings = {"WORKERS": str(workers), "STREAM__MAX_SESSIONS": "2000", "STREAM__REFUSE_UNDER_LOAD": "false"}
         return start_server(settings if model_dir is None else {**settings, "MODEL_DIR": str(model_dir.resolve())})
     if model_dir is not None or workers > 1:
         raise fail("--model-dir and --workers are for a server that is started here; leave out --url")

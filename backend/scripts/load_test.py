@@ -39,6 +39,7 @@ FAULT_S = 8.0
 """Generous mean time of one fault without the rest after it; a server that starts slowly needs --seconds."""
 PROMISED_GOODPUT = 0.9
 REFUSED_WITHIN_MS = 1_000.0
+ASK_AGAIN_FOR_S = 5.0
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help=__doc__)
 
@@ -119,8 +120,8 @@ def overload(
             vocabulary = read_vocabulary(server.url)
             streams = make_streams(data, vocabulary, num_clients=num_clients, fps=fps, seconds=seconds, seed=seed)
             STDERR.print(f"{num_clients} clients", highlight=False)
-            # One attempt each: those who are refused and come back later would only lengthen the test.
-            patience = Patience(give_up_s=0.0)
+            # Those who come back much later would only lengthen the test.
+            patience = Patience(give_up_s=ASK_AGAIN_FOR_S)
             reports.append(
                 run_benchmark(server, streams, num_clients=num_clients, num_processes=processes, patience=patience)
             )
@@ -153,6 +154,7 @@ def _site(workers: int, model_dir: Path | None, seed: int) -> Generator[Site]:
             "REDIS_URL": redis.url,
             "MODEL_DIR": str(models),
             "STREAM__MAX_SESSIONS": "2000",
+            "STREAM__REFUSE_UNDER_LOAD": "false",
         }
         server = ServerProcess(folder=folder, settings=settings)
         line = FaultProxy(target_port=server.port, seed=seed)

@@ -53,6 +53,7 @@ class StreamHub:
         metrics.watch("connections", "Open WebSocket connections", lambda: len(self._connections))
         metrics.watch("sessions_open", "Sessions with a connection", lambda: sessions.num_open)
         metrics.watch("sessions_kept", "Lost sessions that can be resumed", lambda: sessions.num_kept)
+        metrics.watch("refusing_newcomers", "Processes at the limit of their load", lambda: sessions.gate.is_full)
         metrics.watch(
             "sessions_limit",
             "Sessions that may be open",
@@ -119,8 +120,9 @@ class StreamHub:
             due_s = time.monotonic() + _TICK_S
             await asyncio.sleep(_TICK_S)
             now_s = time.monotonic()
-            self._metrics.loop_lagged(max(0.0, now_s - due_s))
+            lag_s = max(0.0, now_s - due_s)
+            self._metrics.loop_lagged(lag_s)
             self._metrics.refresh()
             for connection in list(self._connections):
                 connection.tick(now_s)
-            self._sessions.tick()
+            self._sessions.tick(now_s=now_s, lag_s=lag_s)

@@ -33,6 +33,12 @@ class StreamSettings(BaseModel):
     max_kept_sessions: int = Field(
         default=512, ge=0, le=100_000, description="Lost sessions kept; the oldest goes first."
     )
+    refuse_under_load: bool = Field(
+        default=True, description="Answer newcomers `busy` when this process cannot carry another stream."
+    )
+    max_cores: float = Field(
+        default=0.95, gt=0, le=64, description="Processor time of one process above which it is full, in cores."
+    )
     retry_after_s: float = Field(default=10.0, gt=0, le=600, description="The wait that `busy` asks for.")
     max_violations: int = Field(
         default=60, ge=1, le=10_000, description="Malformed messages in a burst before closing."

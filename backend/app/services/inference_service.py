@@ -75,7 +75,7 @@ class TranslationSession:
         self.frames_dropped = 0
         self.last_sequence = -1
         self._tasks = context.tasks
-        self._metrics = context.metrics
+        self._metrics, self._tally = context.metrics, context.tally
         self._clock = context.clock
         self._keep = keep
         self._history = SignHistory(rules, context.texts, locale=stream.locale)
@@ -88,7 +88,7 @@ class TranslationSession:
         self._asking = False
         self._asked_received_s = 0.0
         self._ending: End | None = None
-        self._meter = StreamMeter(context.clock)
+        self._meter = StreamMeter(context.clock, context.tally)
         self._reached_sequence, self._reached_ms = -1, -1.0
         self._resume_after: int | None = None
         self._is_changed, self._kept_sequence = False, -1
@@ -146,6 +146,7 @@ class TranslationSession:
             dropped = self._backlog.drop_oldest_frame()
             self._reached_sequence, self._reached_ms = dropped.sequence, dropped.time_ms
             self._count_drop(DropReason.BACKLOG)
+            self._meter.dropped()
         self._backlog.put(frame)
 
     def reset(self, stream: StreamInfo) -> None:
@@ -317,8 +318,7 @@ class TranslationSession:
             else:
                 self._finish(event, received_s=received_s)
         if step.request is not None:
-            self._asking = True
-            self._asked_received_s = received_s
+            self._asking, self._asked_received_s = True, received_s
             self._tasks.start(
                 self._answer(step.request), name=f"answer {self.session_id}", on_failure=lambda _: self._recover()
             )
@@ -332,10 +332,11 @@ class TranslationSession:
                 prediction = await ask(self.recogniser.predictor, window, rules=self.rules, lag_s=lag_s)
         except (MlError, SignFlowError, TimeoutError) as error:
             self._metrics.inference.failed(error, self._clock() - asked_s)
-            self._tell(describe_failure(error, session_id=self.session_id, rules=self.rules))
+            self._tell(describe_failure(error, session_id=self.session_id, rules=self.rules, tally=self._tally))
             step = self._segmenter.go_without(model_version=self.recogniser.version)
         else:
             self._metrics.inference.answered(prediction, self._clock() - asked_s)
+            self._tally.questions_answered += 1
             step = self._segmenter.resolve(prediction)
         self._asking = False
         self._apply(step, received_s=self._asked_received_s)

@@ -8,6 +8,7 @@ from typing import Final
 from app.ml.errors import DeadlinePassedError, OverloadedError
 from app.ml.types import LandmarkWindow, Prediction, Predictor
 from app.services.events import ProblemKind, ProblemReported
+from app.services.load_gate import Tally
 from app.services.streams import SessionRules
 
 _TIME_TO_ANSWER: Final = 0.1
@@ -48,9 +49,10 @@ async def ask(predictor: Predictor, window: LandmarkWindow, *, rules: SessionRul
             await asyncio.sleep(error.retry_after_s)
 
 
-def describe_failure(error: Exception, *, session_id: str, rules: SessionRules) -> ProblemReported:
+def describe_failure(error: Exception, *, session_id: str, rules: SessionRules, tally: Tally) -> ProblemReported:
     """What the client is told of a question that was not answered; what is more than too much work is logged."""
     if isinstance(error, OverloadedError | DeadlinePassedError):
+        tally.questions_left_out += 1
         message = f"the server is overloaded and leaves out answers: {error}"
         return ProblemReported(kind=ProblemKind.INFERENCE_OVERLOADED, message=message)
     reason = str(error) or f"no answer within {rules.inference_timeout_s} s"

@@ -5,13 +5,14 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.core.errors import LimitReachedError, NoModelError, ServerBusyError, StoreUnavailableError
 from app.core.tasks import TaskSet
 from app.services.events import EventSink
 from app.services.inference_service import TranslationSession
+from app.services.load_gate import LoadGate, LoadLook
 from app.services.session_record import Lease, SessionRecord
 from app.services.session_store import SessionStore
 from app.services.streams import SessionContext, StreamInfo
@@ -54,12 +55,17 @@ class SessionService:
         *,
         limits: SessionLimits,
         store: SessionStore,
+        gate: LoadGate | None = None,
         no_model_reason: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Sessions for one recogniser; `context` None means that there is none, for `no_model_reason`."""
+        """Sessions for one recogniser; `context` None means that there is none, for `no_model_reason`.
+
+        `gate` says when this process can carry no more; None is one that always can.
+        """
         self.limits = limits
         self.store = store
+        self.gate = gate or LoadGate(None)
         self._context = context
         self._no_model_reason = no_model_reason
         self._clock = clock
@@ -103,6 +109,9 @@ class SessionService:
         self._require_admitting()
         if self._context is None:
             raise NoModelError(self._no_model_reason)
+        refusal = self.gate.refusal(len(self._open))
+        if refusal is not None:
+            raise self._busy(f"{refusal.reason}; try again later", retry_after_s=refusal.retry_after_s)
         lease = Lease(token=secrets.token_urlsafe(32), session_id=secrets.token_hex(8), generation=1)
         await self._admit(lease)
         session = self._make(self._context, lease, stream)
@@ -177,8 +186,19 @@ class SessionService:
         await self._write()
         return session.token not in self._unsaved
 
-    def tick(self) -> None:
-        """Once a second: keep how far the open streams have come, forget the sessions that nobody resumed in time."""
+    def tick(self, *, now_s: float, lag_s: float) -> None:
+        """Once a second: keep how far the open streams have come, look at the load, forget whom nobody resumed in time.
+
+        Args:
+            now_s: seconds from anywhere.
+            lag_s: how late this call comes.
+        """
+        if self._context is not None:
+            # A replay takes all the processor time that is left, and gives it back: no sign of too many streams.
+            is_live = all(session.stream.is_live for session in self._open.values())
+            cpu_s = time.process_time() if is_live else None
+            tally = replace(self._context.tally)
+            self.gate.look(LoadLook(now_s=now_s, cpu_s=cpu_s, lag_s=lag_s, num_open=len(self._open), tally=tally))
         for session in self._open.values():
             session.note_progress()
         self.prune()
@@ -219,8 +239,8 @@ class SessionService:
         if self.is_draining:
             raise self._busy("the server is shutting down")
 
-    def _busy(self, message: str) -> ServerBusyError:
-        return ServerBusyError(message, retry_after_s=self.limits.retry_after_s)
+    def _busy(self, message: str, *, retry_after_s: float | None = None) -> ServerBusyError:
+        return ServerBusyError(message, retry_after_s=retry_after_s or self.limits.retry_after_s)
 
     def _keep(self, record: SessionRecord) -> None:
         self._unsaved[record.lease.token] = record

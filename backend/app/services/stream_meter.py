@@ -7,15 +7,17 @@ from typing import Final
 import numpy as np
 
 from app.services.events import StreamStats
+from app.services.load_gate import Tally
 
 _LATENCIES_KEPT: Final = 512
 
 
 class StreamMeter:
-    """Numbers that a client is told once a second; `clock` counts seconds from anywhere."""
+    """Numbers that a client is told once a second; `clock` counts seconds from anywhere, `tally` for all streams."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], tally: Tally) -> None:
         self._clock = clock
+        self._tally = tally
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._told_s = clock()
         self._told_handled = 0
@@ -29,6 +31,11 @@ class StreamMeter:
     def handled(self, seconds: float) -> None:
         """A frame was handled so long after it arrived."""
         self._latencies_ms.append(seconds * 1_000)
+        self._tally.frames_handled += 1
+
+    def dropped(self) -> None:
+        """A frame was dropped, because too many waited."""
+        self._tally.frames_dropped += 1
 
     def take(self, *, last_sequence: int, frames_handled: int, frames_dropped: int) -> StreamStats | None:
         """Numbers to tell; None when no frame was handled or dropped since the last time."""

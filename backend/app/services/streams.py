@@ -9,6 +9,7 @@ from app.core.tasks import TaskSet
 from app.ml.inference.segmenter import SegmenterConfig
 from app.ml.types import Predictor
 from app.services.captions import CaptionRules, SignTexts
+from app.services.load_gate import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionContext:
-    """What all sessions of a process share; `clock` counts seconds from anywhere."""
+    """What all sessions of a process share; `clock` counts seconds from anywhere, `tally` what they do together."""
 
     recogniser: Recogniser
     rules: SessionRules
@@ -74,3 +75,4 @@ class SessionContext:
     tasks: TaskSet
     metrics: ServerMetrics
     clock: Callable[[], float] = time.perf_counter
+    tally: Tally = field(default_factory=Tally)

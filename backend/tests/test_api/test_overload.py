@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket as sockets
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from websockets.asyncio.client import connect
@@ -160,3 +161,24 @@ async def test_a_stopping_server_finishes_the_sign_in_progress(tmp_path: Path) -
 
     assert [message["label"] for message in received if message["type"] == "sign"] == ["yes"]
     assert await close_code(socket) == CloseCode.GOING_AWAY
+
+
+async def test_newcomers_are_told_busy_while_those_inside_lose_frames(tmp_path: Path) -> None:
+    writer = StreamWriter()
+    frames = [frame for _ in range(12) for frame in writer.sign("yes")]
+    async with (
+        serve(tmp_path, predictor=FakePredictor(delay_s=0.6), stream=StreamSettings(backlog_frames=20)) as live,
+        AsyncExitStack() as sockets,
+    ):
+        inside = [await sockets.enter_async_context(client(live)) for _ in range(8)]
+        for socket in inside:
+            await hello(socket)
+        for start in range(0, len(frames), 60):
+            await send_all(inside[0], frames[start : start + 60])
+            await asyncio.sleep(0.3)
+        newcomer = await sockets.enter_async_context(client(live))
+        await send(newcomer, type="hello", width=640, height=480, mirrored=False, client="test")
+        answer = json.loads(await newcomer.recv())
+        assert live.services.sessions.gate.is_full
+
+    assert answer == {"type": "busy", "retry_after_s": 10.0}
