@@ -22,6 +22,7 @@ from rich.progress import Progress
 from app.ml.artifacts import load_torch_artifact
 from app.ml.comparison import compare_folds
 from app.ml.dataset import BACKGROUND
+from app.ml.errors import DatasetError
 from app.ml.evaluation import Interval, accepted_fraction, bootstrap_over_people
 from app.ml.export import export_to_onnx
 from app.ml.landmarks.layout import NUM_POINTS
@@ -148,13 +149,19 @@ def main(
     seeds: Annotated[
         str | None, typer.Option(callback=check_seeds, help="Only these of the plan's seeds, separated by commas.")
     ] = None,
+    no_training: Annotated[
+        bool, typer.Option("--no-training", help="Report what is finished: rows and seeds with a missing fold wait.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Folds trained at the same time, one thread each.")] = 2,
     output: Annotated[Path | None, typer.Option(help="Write the report here, as Markdown.")] = None,
 ) -> None:
     """Train what is missing of the study and write its report."""
     with user_errors():
         plan = _chosen(only, seeds)
-        _train_missing(plan, data, runs, jobs)
+        if no_training:
+            plan = _finished(plan, runs)
+        else:
+            _train_missing(plan, data, runs, jobs)
         results = [_judge(row, data, runs) for row in plan]
         report = write_report(results, control=_permuted_control(data, runs))
     if output is None:
@@ -177,6 +184,18 @@ def _chosen(only: str | None, seeds: str | None) -> tuple[Row, ...]:
 
 def _with_seeds(seeds: set[int]) -> tuple[Row, ...]:
     rows = [replace(row, seeds=tuple(seed for seed in row.seeds if seed in seeds)) for row in PLAN]
+    return tuple(row for row in rows if row.seeds)
+
+
+def _finished(plan: Sequence[Row], runs: Path) -> tuple[Row, ...]:
+    def is_finished(row: Row, seed: int) -> bool:
+        recipes = {row.trained, row.against or row.trained}
+        return all(fold_path(runs, name, LANGUAGE, person, seed).exists() for name in recipes for person in row.people)
+
+    rows = [replace(row, seeds=tuple(seed for seed in row.seeds if is_finished(row, seed))) for row in plan]
+    if not any(row.seeds for row in rows):
+        msg = f"no row of the study is finished in {runs}; leave out --no-training to train what is missing"
+        raise DatasetError(msg)
     return tuple(row for row in rows if row.seeds)
 
 

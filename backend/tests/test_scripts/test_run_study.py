@@ -95,6 +95,13 @@ def test_finished_folds_are_paired_and_not_trained_again(tmp_path: Path, monkeyp
     assert "| 1.5 |" in report
 
 
+def test_unfinished_rows_wait_when_nothing_shall_be_trained(tmp_path: Path) -> None:
+    result = study("--data", tmp_path, "--runs", tmp_path, "--no-training")
+
+    assert result.exit_code == 2
+    assert "no row of the study is finished" in " ".join(result.output.replace("│", " ").split())
+
+
 def test_a_recipe_outside_the_study_is_named(tmp_path: Path) -> None:
     result = study("--data", tmp_path, "--only", "starter,secret")
 
