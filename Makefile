@@ -16,6 +16,7 @@ PIP_TORCH_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 CREATED := $(VENV)/.signflow-created
 BASE := $(VENV)/.signflow-base
 LAB := $(VENV)/.signflow-lab
+SCALE := $(VENV)/.signflow-scale
 DEV := $(VENV)/.signflow-dev
 PIP_INPUTS := backend/pyproject.toml backend/constraints.txt
 
@@ -72,6 +73,10 @@ mlflow: $(LAB) ## look at the recorded training runs on http://127.0.0.1:5000 (M
 secrets: ## write the secrets that docker-compose*.yml want, and that .env has not, into .env
 	@tools/require.sh openssl >/dev/null
 	@tools/make-secrets.sh .env
+
+.PHONY: worker
+worker: $(SCALE) ## train what the page's trainings ask for, from Redis (needs SIGNFLOW_REDIS_URL and SIGNFLOW_TRAINING__RUNNER=celery)
+	@cd backend && exec $(PYTHON_BIN) -m app.worker
 
 .PHONY: setup
 setup: $(BASE) $(PAGE) ## install and build only, start nothing
@@ -174,10 +179,15 @@ $(LAB): $(CREATED) $(PIP_INPUTS)
 	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[train,video,tools]'
 	@touch $(BASE) $@
 
+$(SCALE): $(LAB)
+	@echo "Installing what training from Redis needs ..."
+	@$(PIP_INSTALL) -e 'backend[scale]'
+	@touch $@
+
 $(DEV): $(CREATED) $(PIP_INPUTS)
 	@echo "Installing the development tools ..."
 	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[train,video,tools,scale,openvino,torchserve,dev]'
-	@touch $(BASE) $(LAB) $@
+	@touch $(BASE) $(LAB) $(SCALE) $@
 
 $(NODE_PACKAGES): frontend/package.json frontend/package-lock.json
 	@tools/require.sh node >/dev/null

@@ -35,6 +35,10 @@ export const trainingEn = {
       large: 'A transformer of about 11 million parameters. Much slower.',
       spatial: 'Reads the skeleton as a graph of joints. Slower.',
       spatial_tcn: 'The graph of joints, with signs of any length pooled to a fixed number of pieces. Slower.',
+      student: 'A small network for small devices.',
+      'starter+length': 'As starter, short signs first.',
+      'starter+confidence': 'As starter, what the model finds easy first.',
+      'student+distilled': 'The small network, taught by a larger one that is trained first. Much slower.',
     } as Record<string, string>,
   },
   heldOut: {
@@ -68,6 +72,7 @@ export const trainingEn = {
   },
   phase: {
     preparing: 'Reading the recordings',
+    pretraining: 'Pretraining without labels',
     training: 'Learning',
     evaluating: 'Judging on the people held out',
     exporting: 'Writing the model files',

@@ -42,6 +42,10 @@ export const trainingFr: typeof trainingEn = {
       spatial: 'Lit le squelette comme un graphe d’articulations. Plus lent.',
       spatial_tcn:
         'Le graphe d’articulations, les signes de toute longueur étant ramenés à un nombre fixe de morceaux. Plus lent.',
+      student: 'Un petit réseau pour les petits appareils.',
+      'starter+length': 'Comme starter, les signes courts d’abord.',
+      'starter+confidence': 'Comme starter, ce que le modèle trouve facile d’abord.',
+      'student+distilled': 'Le petit réseau, instruit par un plus grand, entraîné avant lui. Beaucoup plus lent.',
     },
   },
   heldOut: {
@@ -80,6 +84,7 @@ export const trainingFr: typeof trainingEn = {
   },
   phase: {
     preparing: 'Lecture des enregistrements',
+    pretraining: 'Préentraînement sans étiquettes',
     training: 'Apprentissage',
     evaluating: 'Jugement sur les personnes tenues à l’écart',
     exporting: 'Écriture des fichiers du modèle',

@@ -1,0 +1,85 @@
+"""Writes what the data sets under `data/` hold: hash, size, clips, people and signs of each file.
+
+Reads every data set and clip folder that the training page offers; writes `data/manifest.json`, which belongs into git
+while the data do not. With `--check` it compares instead: exit code 1 when files differ, are missing or are new.
+
+    python -m scripts.write_data_manifest
+    python -m scripts.write_data_manifest --check
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from app.ml.artifacts import file_sha256
+from app.ml.dataset_summary import DataSummary
+from app.services.dataset_catalog import DataSet, DatasetCatalog
+from scripts.console import STDERR, fail, user_errors
+
+_NAME: Final = "manifest.json"
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Where the data sets are.")] = Path("../data"),
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Compare with the manifest instead of writing it.")] = False,
+) -> None:
+    """Write data/manifest.json, or check that the files are those that it names."""
+    if not folder.is_dir():
+        raise fail(f"{folder} is no folder; name it with --folder")
+    with user_errors():
+        found = {one.name: _describe(one) for one in DatasetCatalog(folder).list()}
+        broken = [str(entry["problem"]) for entry in found.values() if "problem" in entry]
+        if broken:
+            raise fail("; ".join(broken))
+        path = folder / _NAME
+        if check:
+            _compare(path, found)
+        else:
+            path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    Console(soft_wrap=True).print(f"{path}: {len(found)} data sets", markup=False, highlight=False)
+
+
+def _compare(path: Path, found: dict[str, dict[str, object]]) -> None:
+    if not path.is_file():
+        raise fail(f"{path} is not there; write it without --check")
+    named: dict[str, object] = json.loads(path.read_text("utf-8"))
+    differences = [
+        *(f"{name}: missing" for name in named if name not in found),
+        *(f"{name}: not in the manifest" for name in found if name not in named),
+        *(f"{name}: differs" for name in found if name in named and named[name] != found[name]),
+    ]
+    for line in differences:
+        STDERR.print(line, markup=False, highlight=False)
+    if differences:
+        raise typer.Exit(1)
+
+
+def _describe(one: DataSet) -> dict[str, object]:
+    if one.problem:
+        return {"problem": one.problem}
+    summary: DataSummary = one.summary
+    return {
+        "sha256": _hash(one),
+        "num_bytes": sum(file.stat().st_size for file in one.files),
+        "num_clips": summary.num_clips,
+        "languages": sorted(summary.languages),
+        "signers": dict(summary.signers),
+        "signs": dict(summary.signs),
+    }
+
+
+def _hash(one: DataSet) -> str:
+    """Of the file itself; of a folder, over the names and hashes of its files."""
+    if len(one.files) == 1:
+        return file_sha256(one.files[0])
+    lines = [f"{file_sha256(file)}  {file.name}" for file in one.files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    typer.run(main)
