@@ -160,7 +160,7 @@ def save_dataset(path: Path, clips: Sequence[Clip]) -> None:
 
 
 def load_dataset(path: Path | Sequence[Path]) -> list[Clip]:
-    """Read every clip of a data set file, a clip file, a directory of either, or several of these, in order of name.
+    """Read every clip of a data set file, a clip file, a folder of either, or several of these, in order of name.
 
     Raises:
         ClipFileError: nothing is there, or a file cannot be read; the message names the file, the key and what to do.
@@ -172,7 +172,7 @@ def load_dataset(path: Path | Sequence[Path]) -> list[Clip]:
 def _find_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(path.glob("*.npz"))
+    files = sorted(path.rglob("*.npz"))
     if not files:
         msg = f"{path}: the folder holds no .npz file; make one with 'python -m scripts.import_dataset'"
         raise ClipFileError(msg)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.ml.clips import Clip, save_dataset
+from app.ml.clips import Clip, save_clip, save_dataset
 from app.ml.errors import DatasetError
 from app.ml.importers.conversion import Camera, SourceFormat, detect_format, import_clips, open_importer
 from app.ml.importers.mp_data import to_landmarks
@@ -153,6 +153,19 @@ def test_copies_are_dropped_and_conflicting_labels_reported(tmp_path: Path) -> N
     write_mp_data(tmp_path / "again", {"sun": [sun, sun]}, num_values=225)
     again = import_clips(open_importer(tmp_path / "again", SourceFormat.AUTO, CAMERA), naming=Naming(), camera=CAMERA)
     assert (len(again.clips), again.num_copies) == (1, 1)
+
+
+def test_single_clips_in_folders_by_label_become_one_data_set(tmp_path: Path) -> None:
+    for number, clip in enumerate(make_clips(num_people=2, takes=1, labels=("sun", "rain"))):
+        folder = tmp_path / str(clip.label)
+        folder.mkdir(exist_ok=True)
+        save_clip(folder / f"{number}.npz", clip)
+
+    clips = read(tmp_path)
+
+    assert sorted((clip.label, clip.signer) for clip in clips) == [
+        ("rain", "person0"), ("rain", "person1"), ("sun", "person0"), ("sun", "person1"),
+    ]  # fmt: skip
 
 
 def test_maps_rename_and_leave_out(tmp_path: Path) -> None:

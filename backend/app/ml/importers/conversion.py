@@ -95,6 +95,8 @@ def detect_format(path: Path) -> SourceFormat:
         return SourceFormat.NPZ
     elif any(path.glob("*/*/*.npy")) or any(path.glob("*/*.npy")):
         return SourceFormat.MP_DATA
+    elif any(path.rglob("*.npz")):  # in folders by label, as extract_landmarks writes clips
+        return SourceFormat.NPZ
     elif any(path.rglob("*.pose")):
         return SourceFormat.POSE
     elif find_videos(path):
