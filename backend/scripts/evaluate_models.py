@@ -30,6 +30,7 @@ def main(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
     predictions: Annotated[Path | None, typer.Option(help="CSV file to write, one row a clip and model.")] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Ask with test-time augmentation, about five views.")] = False,
     include_suspect: Annotated[
         bool, typer.Option("--include-suspect", help="Score clips that their data set marks as doubtful, too.")
     ] = False,
@@ -40,7 +41,7 @@ def main(
         raise fail("--models names no file")
     with user_errors():
         clips = load_dataset(data)
-        reports = {path: _score(path, clips, include_suspect=include_suspect) for path in paths}
+        reports = {path: _score(path, clips, include_suspect=include_suspect, tta=tta) for path in paths}
         if predictions is not None:
             _write_predictions(predictions, reports)
     if as_json:
@@ -50,7 +51,7 @@ def main(
         _print_report(Console(), path, report)
 
 
-def _score(path: Path, clips: list[Clip], *, include_suspect: bool) -> ModelReport:
+def _score(path: Path, clips: list[Clip], *, include_suspect: bool, tta: bool) -> ModelReport:
     pipeline = SignFlowInferencePipeline.load_file(path)
     try:
         with Progress(console=STDERR, transient=True) as progress:
@@ -59,6 +60,7 @@ def _score(path: Path, clips: list[Clip], *, include_suspect: bool) -> ModelRepo
                 pipeline,
                 clips,
                 include_suspect=include_suspect,
+                tta=tta,
                 on_progress=lambda count: progress.advance(task, count),
             )
     finally:

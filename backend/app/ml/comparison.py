@@ -6,7 +6,9 @@ Shapes: N answers (a clip answered under one training seed), K cells (a signer's
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,57 @@ from app.ml.evaluation import Interval
 
 if TYPE_CHECKING:
     from app.ml.unseen import FoldOutcome
+
+_NUM_PERMUTATIONS: Final = 500
+_CHANCE_QUANTILE: Final = 0.99
+
+
+class Outcome(StrEnum):
+    """What a comparison found."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """An outcome for the candidate, and the sentence that holds its numbers."""
+
+    outcome: Outcome
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """A check of one side's answers; where it fails on both sides, no number of the comparison means anything."""
+
+    name: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Answers of about the same confidence: their mean confidence and how many of them were right."""
+
+    confidence: float
+    accuracy: float
+    num_answers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedScore:
+    """Accuracy of both sides within a group, and how many answers of a side it was measured on."""
+
+    baseline: float
+    candidate: float
+    num_answers: int
+
+    @property
+    def difference(self) -> float:
+        """Above zero when the candidate is better."""
+        return self.candidate - self.baseline
 
 
 def paired_bootstrap(
@@ -117,3 +170,112 @@ def compare_folds(baseline: Sequence["FoldOutcome"], candidate: Sequence["FoldOu
         signs=signs,
         seeds=seeds,
     )
+
+
+def score_pairs(
+    baseline_correct: NDArray[np.generic], candidate_correct: NDArray[np.generic], groups: Sequence[str]
+) -> dict[str, PairedScore]:
+    """Accuracy of both sides, `[N]` each, within each of N group names, in order of name."""
+    names = np.array(groups)
+    scores: dict[str, PairedScore] = {}
+    for name in sorted(set(groups)):
+        own = names == name
+        scores[name] = PairedScore(
+            baseline=float(baseline_correct[own].astype(np.float64).mean()),
+            candidate=float(candidate_correct[own].astype(np.float64).mean()),
+            num_answers=int(own.sum()),
+        )
+    return scores
+
+
+def control_by_permuted_labels(truth: Sequence[str], predicted: Sequence[str], *, name: str, seed: int = 0) -> Control:
+    """Whether answers fit the labels better than they fit the same labels dealt out at random.
+
+    It fails for a model that knows nothing of these clips, for labels that were mixed up, and for clips of one sign
+    only: what a comparison on them says is chance.
+
+    Args:
+        truth: N labels.
+        predicted: N labels.
+        name: whose answers these are.
+        seed: of the dealing.
+    """
+    index = {label: number for number, label in enumerate(sorted({*truth, *predicted}))}
+    right, given = (np.array([index[label] for label in labels]) for labels in (truth, predicted))
+    rng = np.random.default_rng(seed)
+    chance = [float((rng.permutation(right) == given).mean()) for _ in range(_NUM_PERMUTATIONS)]
+    limit, accuracy = float(np.quantile(chance, _CHANCE_QUANTILE)), float((right == given).mean())
+    passed = accuracy > limit
+    return Control(
+        name=f"permuted labels, {name}",
+        passed=passed,
+        sentence=(
+            f"{accuracy:.1%} of the labels are recognised, {np.mean(chance):.1%} of permuted ones"
+            + ("" if passed else f" (up to {limit:.1%} by chance): the answers have nothing to do with the labels")
+        ),
+    )
+
+
+def measure_reliability(
+    confidence: NDArray[np.floating[Any]], correct: NDArray[np.generic], *, num_bins: int = 10
+) -> list[ReliabilityBin]:
+    """Confidence against accuracy in bins of equal width; empty ones are left out.
+
+    Args:
+        confidence: `[N]` in [0, 1].
+        correct: bool `[N]`.
+        num_bins: bins over [0, 1].
+    """
+    place = np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
+    return [
+        ReliabilityBin(
+            confidence=float(confidence[place == number].mean()),
+            accuracy=float(correct[place == number].astype(np.float64).mean()),
+            num_answers=int((place == number).sum()),
+        )
+        for number in range(num_bins)
+        if (place == number).any()
+    ]
+
+
+def judge(
+    interval: Interval, over_people: Interval, *, num_cells: int, num_seeds: int, controls: Sequence[Control]
+) -> Verdict:
+    """The verdict on a difference: an interval that includes zero decides nothing, nor do clips that nobody knows.
+
+    One side alone may fail its control: a model that knows nothing is worse than one that does, and the labels are
+    shown to be right by the other. When both fail, it may be the labels.
+
+    Args:
+        interval: of `paired_bootstrap`.
+        over_people: the same difference when whole people are drawn; a wider doubt, told with the verdict.
+        num_cells: (signer, sign) cells.
+        num_seeds: trainings a side.
+        controls: one a side.
+    """
+    numbers = (
+        f"{100 * interval.mean:+.1f} points (95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}) on "
+        f"{interval.num_people} unseen {_people(interval.num_people)}, {num_cells} cells of signer and sign, "
+        f"{num_seeds} {'training' if num_seeds == 1 else 'trainings'} a side"
+    )
+    if not any(control.passed for control in controls):
+        names = ", ".join(control.name for control in controls)
+        sentence = f"Nothing can be said, because the controls failed ({names}): {numbers}."
+        return Verdict(outcome=Outcome.INCONCLUSIVE, sentence=sentence)
+    if interval.low <= 0 <= interval.high:
+        return Verdict(
+            outcome=Outcome.INCONCLUSIVE,
+            sentence=f"No difference was shown: {numbers}; the interval includes zero.",
+        )
+    outcome = Outcome.BETTER if interval.mean > 0 else Outcome.WORSE
+    doubt = ""
+    if over_people.low <= 0 <= over_people.high:
+        doubt = (
+            f" Drawing whole people the interval is {100 * over_people.low:+.1f} to {100 * over_people.high:+.1f}: "
+            "other people may see it otherwise."
+        )
+    return Verdict(outcome=outcome, sentence=f"The candidate is {outcome}: {numbers}.{doubt}")
+
+
+def _people(number: int) -> str:
+    return "person" if number == 1 else "people"

@@ -1,6 +1,7 @@
 """Pictures of a training run: its curves, and which signs are taken for which. No window system is needed."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,3 +63,53 @@ def draw_confusion_matrix(truth: Sequence[str], predicted: Sequence[str], *, tit
         axes.set_yticks(range(len(labels)), labels, fontsize=7)
     figure.colorbar(image, ax=axes, shrink=0.6, label="fraction of the row")
     return figure
+
+
+def draw_reliability(sides: Mapping[str, Sequence[tuple[float, float, int]]], *, title: str) -> Figure:
+    """Accuracy over confidence, one curve a side: on the diagonal, probabilities can be taken at their word.
+
+    Args:
+        sides: for each name, bins of (mean confidence, accuracy, answers); a point's size tells how many answers.
+        title: what was judged.
+    """
+    figure = Figure(figsize=(5, 4.5), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1)
+    for name, bins in sides.items():
+        confidence, accuracy, counts = zip(*bins, strict=True) if bins else ((), (), ())
+        line = axes.plot(confidence, accuracy, linewidth=1.2, label=name)[0]
+        sizes = [10 + 90 * count / max(counts) for count in counts]
+        axes.scatter(confidence, accuracy, s=sizes, color=line.get_color())
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("right")
+    axes.set_title(title)
+    axes.legend()
+    return figure
+
+
+def draw_differences(groups: Mapping[str, tuple[float, float]], *, title: str) -> Figure:
+    """Each group's accuracy on both sides, as (baseline, candidate), sorted by the difference."""
+    order = sorted(groups, key=lambda name: groups[name][1] - groups[name][0])
+    figure = Figure(figsize=(7, 1.4 + 0.24 * len(order)), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    for row, name in enumerate(order):
+        baseline, candidate = groups[name]
+        colour = "tab:green" if candidate > baseline else "tab:red" if candidate < baseline else "0.6"
+        axes.plot([baseline, candidate], [row, row], color=colour, linewidth=2, zorder=1)
+    axes.scatter([groups[name][0] for name in order], range(len(order)), color="0.4", label="baseline", zorder=2)
+    axes.scatter([groups[name][1] for name in order], range(len(order)), color="tab:blue", label="candidate", zorder=3)
+    axes.set_yticks(range(len(order)), order, fontsize=8)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel("accuracy")
+    axes.set_title(title)
+    figure.legend(loc="outside upper right", fontsize=8, ncols=2)
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The picture as a PNG file's content."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()

@@ -23,6 +23,7 @@ from app.ml.evaluation import (
 from app.ml.inference.decision import decide
 from app.ml.landmarks.layout import part_presence
 from app.ml.pipeline import MAX_BATCH, SignFlowInferencePipeline
+from app.ml.tta import make_views, mean_logits
 from app.ml.types import FloatArray
 
 NO_SIGNER = "(not stated)"
@@ -125,6 +126,7 @@ def score_model(
     clips: Sequence[Clip],
     *,
     include_suspect: bool = False,
+    tta: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> ModelReport:
     """Ask a model about every clip and score the answers over the labels that model and clips share.
@@ -133,6 +135,7 @@ def score_model(
         pipeline: the model.
         clips: what to ask about; each gives one row, scored or not.
         include_suspect: also score clips that their data set marks as wrong or doubtful.
+        tta: ask about five views of each clip, as the server does with test-time augmentation.
         on_progress: called with the number of clips just answered.
 
     Raises:
@@ -143,7 +146,7 @@ def score_model(
     is_scored = [_is_shared(clip, languages) and (include_suspect or clip.quality != "suspect") for clip in clips]
     if not any(is_scored):
         raise DatasetError(_explain_nothing_to_score(pipeline.manifest, clips))
-    rows = _ask(pipeline, clips, is_scored=is_scored, on_progress=on_progress)
+    rows = _ask(pipeline, clips, is_scored=is_scored, tta=tta, on_progress=on_progress)
     scored = [row for row in rows if row.is_scored]
     correct = np.array([row.is_correct for row in scored])
     labels = [row.label or "" for row in scored]
@@ -166,6 +169,7 @@ def _ask(
     clips: Sequence[Clip],
     *,
     is_scored: Sequence[bool],
+    tta: bool,
     on_progress: Callable[[int], None],
 ) -> list[ClipRow]:
     manifest = pipeline.manifest
@@ -173,7 +177,12 @@ def _ask(
     by_length = np.argsort([clip.duration_ms for clip in clips], kind="stable")  # little padding in each batch
     for start in range(0, len(clips), MAX_BATCH):
         batch = by_length[start : start + MAX_BATCH]
-        logits[batch] = pipeline.logits_batch([clips[i].to_window() for i in batch])
+        windows = [clips[i].to_window() for i in batch]
+        if tta:
+            views = zip(*(make_views(window) for window in windows), strict=True)
+            logits[batch] = mean_logits([pipeline.logits_batch(view) for view in views])
+        else:
+            logits[batch] = pipeline.logits_batch(windows)
         on_progress(len(batch))
     decisions = decide(logits, manifest)
     best = decisions.probabilities.argmax(-1)

@@ -252,7 +252,7 @@ def _run(
             "date": datetime.now(tz=UTC).date().isoformat(),
             "revision": git_revision(),
             "data": fingerprint,
-            "signers": list(dataset.signers),
+            "signers": _whom_it_learned_from(plan, dataset, pretrained),
             "held_out": people,
             "calibrated_on": calibrated_on,
             **({} if pretrained is None else {"pretrained": pretrained.sha256}),
@@ -281,6 +281,19 @@ def _run(
     curve.flush()
     _track_outcome(tracker, outcome, curve.points, answers, step=config.steps)
     return outcome
+
+
+def _whom_it_learned_from(
+    plan: TrainingPlan, dataset: LandmarkDataset, pretrained: PretrainedEncoder | None
+) -> list[str]:
+    """Everybody whose clips have shaped the model, also by way of its teacher or its pretraining."""
+    people = set(dataset.signers)
+    if plan.teacher is not None:
+        people |= set(plan.teacher.signers)
+    if pretrained is not None:
+        seen = pretrained.provenance.get("signers", [])
+        people |= set(seen if isinstance(seen, list) else [])
+    return sorted(people - {""})
 
 
 def _params(plan: TrainingPlan, dataset: LandmarkDataset) -> dict[str, Param]:

@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 
-from app.ml.comparison import compare_folds, paired_bootstrap
+from app.ml.comparison import (
+    Control,
+    Outcome,
+    compare_folds,
+    control_by_permuted_labels,
+    judge,
+    measure_reliability,
+    paired_bootstrap,
+    score_pairs,
+)
 from app.ml.errors import DatasetError
+from app.ml.evaluation import Interval
 from app.ml.types import BoolArray
 from app.ml.unseen import FoldOutcome
 
@@ -103,3 +113,65 @@ def test_folds_that_do_not_belong_together_are_refused() -> None:
         compare_folds([fold("a", 0, [0], [0])], [fold("a", 0, [0], [1])])
     with pytest.raises(DatasetError, match="no clip was answered by both"):
         compare_folds([], [])
+
+
+def test_permuted_labels_expose_answers_by_chance_and_pass_real_ones() -> None:
+    rng = np.random.default_rng(0)
+    truth = [str(label) for label in rng.choice(list("abcd"), 200)]
+    knowing = [label if rng.random() < 0.6 else "a" for label in truth]
+    guessing = [str(label) for label in rng.choice(list("abcd"), 200)]
+
+    assert control_by_permuted_labels(truth, knowing, name="x").passed
+    assert not control_by_permuted_labels(truth, guessing, name="x").passed
+    assert not control_by_permuted_labels(truth, ["a"] * 200, name="x").passed
+    assert not control_by_permuted_labels(["a"] * 200, ["a"] * 200, name="one sign proves nothing").passed
+
+
+def test_reliability_shows_confidence_beside_accuracy() -> None:
+    confidence = np.array([0.91, 0.95, 0.31, 1.0], np.float32)
+
+    low, high = measure_reliability(confidence, answers("1001"))
+
+    assert (low.num_answers, high.num_answers) == (1, 3)
+    assert (low.accuracy, high.accuracy) == (0.0, pytest.approx(2 / 3))
+    assert high.confidence == pytest.approx((0.91 + 0.95 + 1.0) / 3)
+
+
+PASSED, FAILED = (Control(name="permuted labels", passed=passed, sentence="") for passed in (True, False))
+
+
+def interval(low: float, mean: float, high: float) -> Interval:
+    return Interval(mean=mean, low=low, high=high, num_people=3)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "outcome"),
+    [((0.01, 0.05, 0.09), "better"), ((-0.09, -0.05, -0.01), "worse"), ((-0.01, 0.05, 0.1), "inconclusive")],
+)
+def test_the_verdict_follows_the_interval(bounds: tuple[float, float, float], outcome: str) -> None:
+    sure = interval(*bounds)
+
+    verdict = judge(sure, sure, num_cells=9, num_seeds=2, controls=[PASSED])
+
+    assert verdict.outcome == outcome
+    assert "on 3 unseen people, 9 cells of signer and sign, 2 trainings a side" in verdict.sentence
+
+
+def test_two_failed_controls_decide_nothing_and_a_doubt_about_people_is_told() -> None:
+    sure, unsure = interval(0.01, 0.05, 0.09), interval(-0.02, 0.05, 0.2)
+
+    void = judge(sure, sure, num_cells=9, num_seeds=1, controls=[FAILED, FAILED])
+    half = judge(sure, sure, num_cells=9, num_seeds=1, controls=[FAILED, PASSED])
+    doubted = judge(sure, unsure, num_cells=9, num_seeds=1, controls=[PASSED, PASSED])
+
+    assert void.outcome is Outcome.INCONCLUSIVE
+    assert half.outcome is Outcome.BETTER
+    assert doubted.outcome is Outcome.BETTER
+    assert "Drawing whole people the interval is -2.0 to +20.0" in doubted.sentence
+
+
+def test_groups_are_scored_side_by_side() -> None:
+    scores = score_pairs(answers("1100"), answers("1011"), ["x", "y", "x", "y"])
+
+    assert scores["x"].difference == pytest.approx(0.5)
+    assert (scores["y"].baseline, scores["y"].candidate, scores["y"].num_answers) == (0.5, 0.5, 2)

@@ -101,6 +101,14 @@ def test_onnx_and_torch_files_of_one_model_score_the_same(model_dir: Path, data:
     assert onnx["per_signer"] == torch["per_signer"]
 
 
+def test_test_time_augmentation_can_be_judged(model_dir: Path, data: Path) -> None:
+    path = model_dir / "model_v1.onnx"
+    (plain,), (augmented,) = (evaluate_json("--models", path, "--data", data, *option) for option in ((), ("--tta",)))
+
+    assert plain["calibration"]["ece"] != augmented["calibration"]["ece"]
+    assert plain["num_clips"] == augmented["num_clips"]
+
+
 def test_the_rows_add_up_to_the_scores(model_dir: Path, data: Path, tmp_path: Path, clips: list[Clip]) -> None:
     path = tmp_path / "new folder" / "out.csv"
 
