@@ -64,6 +64,7 @@ FIXED_MODULES = (
     "scripts.evaluate_models",
     "scripts.extract_landmarks",
     "scripts.import_dataset",
+    "scripts.load_test",
     "scripts.package_torchserve",
     "scripts.replay",
     "scripts.train",

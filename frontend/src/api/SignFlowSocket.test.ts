@@ -69,6 +69,29 @@ describe('SignFlowSocket', () => {
     expect(socket.state).toBe('open')
   })
 
+  it('sends frames again that were acknowledged, when the session goes on in another process', () => {
+    const { network, frames, connect } = setUp()
+    connect()
+    frames(5)
+    network.latest.answer({
+      type: 'stats',
+      last_sequence: 5,
+      frames_handled: 5,
+      frames_dropped: 0,
+      fps: 30,
+      latency_p50_ms: 1,
+      latency_p95_ms: 1,
+    })
+    network.latest.lose()
+    frames(1)
+
+    vi.advanceTimersByTime(500)
+    network.latest.accept()
+    network.latest.ready({ resumed: true, last_sequence: 2 })
+
+    expect(network.latest.sequences).toEqual([3, 4, 5, 6])
+  })
+
   it('takes signs from 1 again when the server has forgotten the session', () => {
     const { network, messages, connect } = setUp()
     connect()

@@ -42,6 +42,8 @@ const LAST_RETRY_S = 15
 /** Ten seconds at 30 frames a second: longer gaps are not worth catching up with. */
 const LIVE_QUEUE_FRAMES = 300
 const REPLAY_QUEUE_FRAMES = 1024
+/** Frames that the server has reached and that another of its processes may need once more, for as many seconds as a sign may last. */
+const HISTORY_FRAMES = 600
 /** More than this waiting in the browser's own send buffer means that the network is slower than the camera. */
 const HIGH_WATER_BYTES = 64 * 1024
 const PUMP_AGAIN_MS = 20
@@ -65,7 +67,7 @@ function deferred(): Deferred {
 export class SignFlowSocket {
   private socket: WebSocketLike | null = null
   private stream: StreamSettings | null = null
-  private queue = new FrameQueue(LIVE_QUEUE_FRAMES)
+  private queue = new FrameQueue(LIVE_QUEUE_FRAMES, HISTORY_FRAMES)
   private commands: ClientMessage[] = []
   private session: { id: string; resumeToken: string; lastSignId: number } | null = null
   private isReady = false
@@ -94,7 +96,7 @@ export class SignFlowSocket {
   open(stream: StreamSettings): void {
     this.close()
     this.stream = stream
-    this.queue = new FrameQueue(stream.pace === 'replay' ? REPLAY_QUEUE_FRAMES : LIVE_QUEUE_FRAMES)
+    this.queue = new FrameQueue(stream.pace === 'replay' ? REPLAY_QUEUE_FRAMES : LIVE_QUEUE_FRAMES, HISTORY_FRAMES)
     this.connect('connecting')
   }
 
@@ -223,7 +225,10 @@ export class SignFlowSocket {
     const lastSignId = message.session_id === this.session?.id ? this.session.lastSignId : 0
     this.session = { id: message.session_id, resumeToken: message.resume_token, lastSignId }
     this.attempts = 0
-    if (message.resumed) this.acknowledge(message.last_sequence)
+    if (message.resumed) {
+      this.queue.resumeAfter(message.last_sequence)
+      this.wake()
+    }
     this.isReady = true
     this.options.onMessage(message)
     if (this.current !== 'open') this.enter('open')

@@ -1,16 +1,22 @@
 /**
- * The frames of one session that the server may not have yet, oldest first, in at most `limit` places.
+ * The newest frames of one session, oldest first: those that the server has reached, then those that it may not have yet.
  *
- * A frame stays until the server says that it has reached it (`acknowledge`), so that what was in flight when a connection broke is
- * sent again. When the queue is full the oldest frame goes; if it had never been sent it counts as dropped.
+ * What was in flight when a connection broke is sent again. So are frames that the server had reached already when the session goes on in
+ * another of its processes, which needs the last seconds to go on in the middle of a sign: `history` frames are kept for that. Of the
+ * frames that the server has not reached there are at most `limit`; then the oldest goes, and if it had never been sent it counts as
+ * dropped.
  */
 export class FrameQueue {
   private frames: { sequence: number; data: ArrayBuffer }[] = []
+  private numReached = 0
   private numSent = 0
   private lastSequence = 0
   private numDropped = 0
 
-  constructor(private readonly limit: number) {}
+  constructor(
+    private readonly limit: number,
+    private readonly history: number,
+  ) {}
 
   /** Frames lost because they were never sent and newer ones took their place. */
   get dropped(): number {
@@ -18,16 +24,16 @@ export class FrameQueue {
   }
 
   get isFull(): boolean {
-    return this.frames.length >= this.limit
+    return this.frames.length - this.numReached >= this.limit
   }
 
   /** Adds a frame encoded with the sequence number that it is given; numbers start at 1. */
   push(encode: (sequence: number) => ArrayBuffer): void {
     this.lastSequence += 1
     this.frames.push({ sequence: this.lastSequence, data: encode(this.lastSequence) })
-    if (this.frames.length <= this.limit) return
-    this.frames.shift()
-    if (this.numSent > 0) this.numSent -= 1
+    if (this.frames.length - this.numReached <= this.limit) return
+    this.frames.splice(this.numReached, 1)
+    if (this.numSent > this.numReached) this.numSent -= 1
     else this.numDropped += 1
   }
 
@@ -39,22 +45,37 @@ export class FrameQueue {
     return frame.data
   }
 
-  /** Forgets the frames up to `sequence`: the server has them. */
+  /** The server has the frames up to `sequence`. */
   acknowledge(sequence: number): void {
-    const firstKept = this.frames.findIndex((frame) => frame.sequence > sequence)
-    const numKnown = firstKept === -1 ? this.frames.length : firstKept
-    this.frames.splice(0, numKnown)
-    this.numSent = Math.max(0, this.numSent - numKnown)
+    this.numReached = Math.max(this.numReached, this.indexAfter(sequence))
+    this.numSent = Math.max(this.numSent, this.numReached)
+    const numOld = this.numReached - this.history
+    if (numOld <= 0) return
+    this.frames.splice(0, numOld)
+    this.numReached -= numOld
+    this.numSent -= numOld
   }
 
   /** After a lost connection: everything that the server has not acknowledged is to be sent again. */
   rewind(): void {
-    this.numSent = 0
+    this.numSent = this.numReached
+  }
+
+  /** The session goes on after `sequence`, which may be before what was acknowledged. */
+  resumeAfter(sequence: number): void {
+    this.numReached = Math.max(this.numReached, this.indexAfter(sequence))
+    this.numSent = this.indexAfter(sequence)
   }
 
   /** A new stream begins on the same session: what was left of the last one is of no use. Sequence numbers go on. */
   clear(): void {
     this.frames = []
-    this.numSent = 0
+    this.numReached = this.numSent = 0
+  }
+
+  /** Where the frames after `sequence` begin. */
+  private indexAfter(sequence: number): number {
+    const first = this.frames.findIndex((frame) => frame.sequence > sequence)
+    return first === -1 ? this.frames.length : first
   }
 }
