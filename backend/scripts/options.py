@@ -1,12 +1,16 @@
 """Options that several training tools share, checked before anything long begins."""
 
 import math
-from typing import overload
+from pathlib import Path
+from typing import Final, overload
 
 import typer
 
 from app.ml.model_configs import get_model_config
 from app.ml.recipes import get_recipe
+
+MODEL_DIR: Final = Path("data/models")
+"""Where runs are recorded unless a server is named; the tools are run from `backend`."""
 
 
 def check_recipe(name: str) -> str:

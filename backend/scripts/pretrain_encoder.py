@@ -9,6 +9,7 @@ model: nobody should be seen in pretraining who is unseen later.
     --output data/models/model_v2.pt
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,18 +19,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from app.ml.clips import Clip
+from app.ml.dataset import data_fingerprint
 from app.ml.importers.conversion import Camera, SourceFormat, import_clips, open_importer
 from app.ml.importers.source import Naming
 from app.ml.importers.videos import find_videos
 from app.ml.landmarks.extraction import extract_clip
 from app.ml.pretraining import pretrain
 from app.ml.recipes import recipe_for_model
+from app.ml.tracking import NullTracker, RunDescription, finished, flatten, make_tracker
 from app.ml.trainer import Progress
 from app.ml.training.config import PretrainingConfig
 from scripts.console import STDERR, fail, user_errors
-from scripts.options import check_model
+from scripts.options import MODEL_DIR, check_model
 
 _DEFAULTS: Final = PretrainingConfig()
+_LOGGED_EVERY: Final = 10
 _COLUMNS: Final = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -58,6 +62,8 @@ def main(
         list[str] | None, typer.Option(help="Leave this person out and measure the reconstruction on them.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow server; unset keeps runs in data/models.")] = None,
+    tracking: Annotated[bool, typer.Option(help="Record the run with MLflow; see it with `make mlflow`.")] = True,
 ) -> None:
     """Pretrain an encoder on unlabelled clips, data sets or videos."""
     if not data and not videos:
@@ -70,22 +76,40 @@ def main(
         unknown = sorted(absent - {clip.signer or "" for clip in clips})
         if unknown:
             raise fail(f"no clip of {', '.join(unknown)}: nobody would be left out; check the names")
-        with Bar(*_COLUMNS, console=STDERR) as bar:
+        learned = [clip for clip in clips if clip.signer not in absent]
+        config = PretrainingConfig(steps=steps, batch_size=batch_size, masked=masked)
+        tracker = make_tracker(tracking_uri, model_dir=MODEL_DIR) if tracking else NullTracker()
+        with Bar(*_COLUMNS, console=STDERR) as bar, finished(tracker):
             task = bar.add_task("pretraining", total=steps)
+            tracker.start(
+                RunDescription(
+                    name=f"pretraining {model} seed {seed}",
+                    params=flatten({"model": recipe.model.to_dict(), "pretraining": asdict(config), "seed": seed}),
+                    data_fingerprint=data_fingerprint(learned),
+                    train_signers=sorted({clip.signer or "" for clip in learned}),
+                    held_out_signers=sorted(absent),
+                )
+            )
 
             def show(state: Progress) -> None:
                 bar.update(task, completed=state.step, description=f"loss {state.loss:.3f}")
+                if state.step % _LOGGED_EVERY == 0 or state.step == state.steps:
+                    tracker.log_metrics({"loss": state.loss}, step=state.step)
 
             encoder = pretrain(
-                [clip for clip in clips if clip.signer not in absent],
+                learned,
                 recipe.model,
-                PretrainingConfig(steps=steps, batch_size=batch_size, masked=masked),
+                config,
                 feature_spec=recipe.trainer.feature_spec,
                 seed=seed,
                 val=[clip for clip in clips if clip.signer in judges],
                 on_progress=show,
             )
-        encoder.save(output)
+            encoder.save(output)
+            numbers = {name: value for name, value in encoder.provenance.items() if isinstance(value, float)}
+            tracker.log_metrics(numbers, step=steps)
+            tracker.log_document("provenance.json", encoder.provenance)
+            tracker.log_files([output])
     facts = encoder.provenance
     if as_json:
         typer.echo(orjson.dumps({"output": str(output), "model": model, "sha256": encoder.sha256, **facts}).decode())

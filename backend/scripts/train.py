@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import orjson
 import typer
@@ -37,10 +37,7 @@ from app.ml.training.world import joined_world
 from app.ml.training_run import TrainingPlan, assist_training, run_training
 from scripts.console import STDERR, fail, user_errors
 from scripts.corpus import load_corpus
-from scripts.options import check_model, check_recipe
-
-MODEL_DIR: Final = Path("data/models")
-"""Where runs are recorded unless a server is named; the tools are run from `backend`."""
+from scripts.options import MODEL_DIR, check_model, check_recipe
 
 
 def main(

@@ -8,12 +8,13 @@ of the run is not recorded.
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from app.ml.errors import MissingExtraError
+from app.ml.errors import MissingExtraError, MlError
 from app.ml.provenance import describe_environment, git_revision, installed_packages
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ logger = logging.getLogger(__name__)
 
 EXPERIMENT: Final = "signflow"
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
-"""MLflow's own words; KILLED is a run that was cancelled and may be resumed."""
+"""MLflow's own words; see `finished`."""
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 Param = str | int | float | bool
 
 _DATABASE: Final = "mlflow.db"
 _ARTIFACTS: Final = "mlruns"
+_SQLITE: Final = "sqlite:///"
 _MAX_PARAMS: Final = 100
 """That MLflow takes in one call."""
 _MAX_PARAM_LENGTH: Final = 6_000
@@ -288,9 +290,26 @@ class MLFlowTracker:
             )
 
 
+@contextmanager
+def finished(tracker: Tracker) -> Generator[None]:
+    """End the run as the block ends: FINISHED, FAILED for what is wrong with data or files, else KILLED.
+
+    A run that was KILLED was stopped from outside and can be resumed.
+    """
+    status: RunStatus = "KILLED"
+    try:
+        yield
+        status = "FINISHED"
+    except MlError:
+        status = "FAILED"
+        raise
+    finally:
+        tracker.finish(status)
+
+
 def local_tracking_uri(model_dir: Path) -> str:
     """Where runs are kept when no server is named: SQLite in the model folder."""
-    return f"sqlite:///{(model_dir / _DATABASE).resolve()}"
+    return f"{_SQLITE}{(model_dir / _DATABASE).resolve()}"
 
 
 def make_tracker(uri: str | None, *, model_dir: Path, run_id: str | None = None) -> MLFlowTracker:
@@ -299,7 +318,13 @@ def make_tracker(uri: str | None, *, model_dir: Path, run_id: str | None = None)
     Raises:
         MissingExtraError: MLflow is not installed.
     """
-    return MLFlowTracker.in_folder(model_dir, run_id=run_id) if uri is None else MLFlowTracker(uri, run_id=run_id)
+    if uri is None:
+        return MLFlowTracker.in_folder(model_dir, run_id=run_id)
+    # MLflow would put the files of a SQLite store into whatever folder this was started in.
+    artifacts = Path(uri.removeprefix(_SQLITE)).parent / _ARTIFACTS if uri.startswith(_SQLITE) else None
+    return MLFlowTracker(
+        uri, artifact_location=None if artifacts is None else artifacts.resolve().as_uri(), run_id=run_id
+    )
 
 
 def flatten(values: Mapping[str, object], *, prefix: str = "") -> dict[str, Param]:

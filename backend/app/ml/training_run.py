@@ -18,7 +18,6 @@ from app.ml.artifacts import Calibration, ModelManifest, save_torch_artifact
 from app.ml.clips import Clip
 from app.ml.dataset import BACKGROUND, LandmarkDataset, data_fingerprint, find_copies
 from app.ml.distillation import Teacher
-from app.ml.errors import MlError
 from app.ml.evaluation import Confusion, Score, choose_threshold, find_confusions, fit_temperature, score_by_group
 from app.ml.export import export_to_onnx
 from app.ml.figures import CurvePoint, draw_confusion_matrix, draw_curves
@@ -27,7 +26,7 @@ from app.ml.inference.decision import softmax
 from app.ml.pretraining import pretrain_for
 from app.ml.provenance import git_revision
 from app.ml.recipes import Recipe
-from app.ml.tracking import Param, RunDescription, RunStatus, Tracker, flatten
+from app.ml.tracking import Param, RunDescription, Tracker, finished, flatten
 from app.ml.trainer import Progress, TrainingResult, predict_logits
 from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training.world import ALONE, World
@@ -153,16 +152,8 @@ def run_training(
         ExportError: the exported model does not answer as the trained one.
         OSError: a file cannot be written.
     """
-    status: RunStatus = "KILLED"  # what stops a run from outside; it can be resumed
-    try:
-        outcome = _run(plan, tracker, on_progress, on_phase)
-        status = "FINISHED"
-    except MlError:
-        status = "FAILED"
-        raise
-    finally:
-        tracker.finish(status)
-    return outcome
+    with finished(tracker):
+        return _run(plan, tracker, on_progress, on_phase)
 
 
 def assist_training(plan: TrainingPlan) -> None:

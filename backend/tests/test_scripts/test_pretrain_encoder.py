@@ -18,7 +18,7 @@ QUICK = ("--steps", "2", "--batch-size", "4")
 def run(main: object, *arguments: str | Path) -> Result:
     app = typer.Typer()
     app.command()(main)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["--no-tracking", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_an_encoder_is_pretrained_and_training_starts_from_it(tmp_path: Path, da
     )
     trained = run(
         train.main, "--data", data, "--model", model, "--pretrained", encoder, "--output", output, "--steps", "1",
-        "--val-signer", "person2", "--no-int8", "--no-tracking",
+        "--val-signer", "person2", "--no-int8",
     )  # fmt: skip
 
     assert pretrained.exit_code == 0, pretrained.output
@@ -112,3 +112,16 @@ def test_videos_teach_as_they_come_from_the_camera(tmp_path: Path) -> None:
 
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["num_clips"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow 3.17 on SQLAlchemy 2.1
+def test_pretraining_is_recorded_with_its_encoder(tmp_path: Path, data: Path) -> None:
+    result = run(
+        pretrain_encoder.main, "--data", data, "--output", tmp_path / "some.pretrained.pt", "--model", "tiny", *QUICK,
+        "--leave-out", "person2", "--tracking", "--tracking-uri", f"sqlite:///{tmp_path}/runs.db",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    (artifacts,) = (tmp_path / "mlruns").glob("*/artifacts")
+    assert {path.name for path in artifacts.iterdir()} >= {"some.pretrained.pt", "provenance.json", "environment.json"}
+    assert json.loads((artifacts / "signer_split.json").read_text())["held_out"] == ["person2"]
