@@ -51,7 +51,7 @@ class TtaPredictor:
             ManifestMismatchError: the predictor does not tell probabilities of the manifest's labels.
         """
         check_window(window)
-        answers = await asyncio.gather(*(self._predictor.infer(view) for view in make_views(window)))
+        answers = await self._ask(make_views(window))
         found = sorted({len(answer.probabilities) for answer in answers})
         if found != [len(self._manifest.labels)]:
             msg = (
@@ -65,6 +65,15 @@ class TtaPredictor:
         )
         prediction = to_prediction(decisions, 0, self._manifest, signing=_mean([answer.signing for answer in answers]))
         return replace(prediction, model_version=answers[0].model_version)
+
+    async def _ask(self, views: Sequence[LandmarkWindow]) -> list[Prediction]:
+        """The answers to all views; when one is refused, those still waiting are taken back from the queue below."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                questions = [group.create_task(self._predictor.infer(view)) for view in views]
+        except ExceptionGroup as refusals:
+            raise refusals.exceptions[0] from refusals
+        return [question.result() for question in questions]
 
 
 def make_views(window: LandmarkWindow) -> tuple[LandmarkWindow, ...]:

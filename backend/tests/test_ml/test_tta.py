@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from app.ml.artifacts import Calibration
 from app.ml.clips import Clip
 from app.ml.dataset import BACKGROUND
-from app.ml.errors import InvalidLandmarksError, ManifestMismatchError
+from app.ml.errors import InvalidLandmarksError, ManifestMismatchError, OverloadedError
 from app.ml.inference.decision import decide, softmax
 from app.ml.inference.torch_backend import load_model
 from app.ml.landmarks.layout import mirror
@@ -109,6 +110,36 @@ async def test_one_view_alone_does_not_decide(others: float, label: str | None) 
 async def test_a_recogniser_that_does_not_tell_its_probabilities_is_refused() -> None:
     with pytest.raises(ManifestMismatchError, match=r"told \[0\]: set SIGNFLOW_INFERENCE__TTA=false"):
         await TtaPredictor(FakePredictor(), manifest=MANIFEST).infer(make_window())
+
+
+@dataclass(slots=True)
+class FullQueue:
+    """Refuses the second question; the others wait for ever."""
+
+    asked: int = 0
+    taken_back: int = 0
+
+    async def infer(self, window: LandmarkWindow) -> Prediction:
+        """Wait, or refuse."""
+        self.asked += 1
+        if self.asked == 2:
+            msg = "too much waits"
+            raise OverloadedError(msg)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.taken_back += 1
+            raise
+        raise AssertionError
+
+
+async def test_when_one_view_is_refused_the_others_are_taken_back() -> None:
+    queue = FullQueue()
+
+    with pytest.raises(OverloadedError, match="too much waits"):
+        await TtaPredictor(queue, manifest=MANIFEST).infer(make_window())
+
+    assert queue.taken_back == queue.asked - 1 == NUM_VIEWS - 1
 
 
 async def test_a_window_that_cannot_be_used_is_refused() -> None:
