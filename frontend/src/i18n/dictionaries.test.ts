@@ -34,6 +34,7 @@ describe('dictionaries', () => {
       '.status.serverVersion',
       '.status.python',
       '.status.sessions',
+      '.status.windows',
     ])
     const missing = texts(en, '').filter(([path, text]) => text.trim() === '' || french.get(path) === text)
     expect(missing.map(([path]) => path).filter((path) => !alike.has(path))).toEqual([])

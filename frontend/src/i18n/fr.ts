@@ -287,7 +287,7 @@ export const fr: Dictionary = {
     noQueue: 'aucune',
     remote: 'Serveur d’inférence',
     remoteState: 'État',
-    remoteUsed: 'répond\u00a0; le modèle de ce processus reste prêt',
+    remoteUsed: 'répond\u202f; le modèle de ce processus reste prêt',
     remoteUnused: 'non utilisé, le modèle de ce processus répond',
     remoteReturning: 'répond de nouveau, bientôt utilisé',
     remoteAddress: 'Adresse',
