@@ -303,7 +303,7 @@ class TranslationSession:
         if step.events or step.request is not None:
             self._apply(step, received_s=frame.received_s)
         seconds = self._clock() - frame.received_s
-        self._meter.handled(seconds)
+        self._meter.handled(seconds, is_live=self.stream.is_live)
         self._metrics.frame_handled(seconds)
 
     def _apply(self, step: Step, *, received_s: float) -> None:

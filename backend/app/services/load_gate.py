@@ -4,7 +4,7 @@ Looked at once a second; between two looks every newcomer counts with what a str
 in than can be judged at the next look. Three signs of too much, any of which is enough:
 
     processor   the process' time, newcomers included, comes near the one core that Python lets it use
-    lag         the event loop runs late, whoever takes the processor
+    lag         the event loop runs late, or frames of live streams wait, whoever takes the processor
     losses      streams inside lose frames, or answers about signs in progress
 
 Streams already inside are never sent away, and a few are always let in, so that a machine that is slow for other
@@ -34,9 +34,16 @@ class Tally:
     """What the sessions of a process have done, and what was too much for it; counted by the sessions themselves."""
 
     frames_handled: int = 0
+    live_frames: int = 0
+    live_frames_waited_s: float = 0.0
     frames_dropped: int = 0
     questions_answered: int = 0
     questions_left_out: int = 0
+
+    def mean_wait_since(self, earlier: "Tally") -> float:
+        """How long live frames waited to be handled after `earlier`, in seconds; 0 without any."""
+        num_frames = self.live_frames - earlier.live_frames
+        return (self.live_frames_waited_s - earlier.live_frames_waited_s) / max(num_frames, 1)
 
     def lost_share_since(self, earlier: "Tally") -> float:
         """The part of the frames, or of the questions, that was lost after `earlier`; the larger one."""
@@ -52,7 +59,7 @@ class LoadLimits:
 
     Attributes:
         max_cores: processor time, in cores.
-        max_lag_s: how late the event loop may run.
+        max_lag_s: how late the event loop may run, and how long the mean live frame may wait.
         max_lost_share: of the frames, or of the questions to the recogniser, since the last look.
         newcomers_a_look: sessions that may come in between two looks.
         always_admitted: sessions that are let in whatever the load.
@@ -109,7 +116,7 @@ class LoadGate:
     def look(self, look: LoadLook) -> None:
         """Take in how things are; once a second."""
         last, self._last = self._last, look
-        self._lags_s.append(look.lag_s)
+        self._lags_s.append(look.lag_s if last is None else max(look.lag_s, look.tally.mean_wait_since(last.tally)))
         if last is None or look.now_s <= last.now_s:
             return
         if look.cpu_s is None or last.cpu_s is None:

@@ -28,10 +28,13 @@ class StreamMeter:
         self._told_handled = frames_handled
         self._told_dropped = frames_dropped
 
-    def handled(self, seconds: float) -> None:
-        """A frame was handled so long after it arrived."""
+    def handled(self, seconds: float, *, is_live: bool) -> None:
+        """A frame was handled so long after it arrived; frames of recordings wait for as long as need be."""
         self._latencies_ms.append(seconds * 1_000)
         self._tally.frames_handled += 1
+        if is_live:
+            self._tally.live_frames += 1
+            self._tally.live_frames_waited_s += seconds
 
     def dropped(self) -> None:
         """A frame was dropped, because too many waited."""

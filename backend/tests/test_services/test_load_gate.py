@@ -19,13 +19,22 @@ class Process:
         self.pass_second()
 
     def pass_second(
-        self, *, cores: float | None = 0.1, lag_s: float = 0.001, dropped: int = 0, left_out: int = 0, seconds: int = 1
+        self,
+        *,
+        cores: float | None = 0.1,
+        lag_s: float = 0.001,
+        waited_s: float = 0.001,
+        dropped: int = 0,
+        left_out: int = 0,
+        seconds: int = 1,
     ) -> None:
         for _ in range(seconds):
             self.now_s += 1.0
             self.cpu_s += cores or 0.0
             self.tally = Tally(
                 frames_handled=self.tally.frames_handled + 1_000,
+                live_frames=self.tally.live_frames + 1_000,
+                live_frames_waited_s=self.tally.live_frames_waited_s + 1_000 * waited_s,
                 frames_dropped=self.tally.frames_dropped + dropped,
                 questions_answered=self.tally.questions_answered + 100,
                 questions_left_out=self.tally.questions_left_out + left_out,
@@ -76,6 +85,7 @@ def test_newcomers_count_with_what_a_stream_really_costs() -> None:
     [
         ({"cores": 1.1}, "cores"),
         ({"lag_s": 0.4}, "runs 0.40 s late"),
+        ({"waited_s": 0.9}, "runs 0.90 s late"),
         ({"dropped": 30}, "lose 3% of their frames or answers"),
         ({"left_out": 10}, "lose 9% of their frames or answers"),
     ],
