@@ -1,9 +1,6 @@
 """Checkpoints through damage, kills between any two steps of a save, and full disks."""
 
 import errno
-import resource
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import torch
 from app.ml.errors import ArtifactError, TrainingError
 from app.ml.files import write_whole
 from app.ml.training.checkpoints import load_checkpoint, previous_of, save_checkpoint
+from tests.full_disk import disk_with_room_for
 
 RUN = {"feature_spec": "hands256", "steps": "6"}
 
@@ -84,17 +82,6 @@ def test_another_run_is_refused_with_what_differs(path: Path) -> None:
         load_checkpoint(path, identity={**RUN, "feature_spec": "base469"})
     with pytest.raises(ArtifactError, match="teacher was not stated, is large"):
         load_checkpoint(path, identity={**RUN, "teacher": "large"})
-
-
-@contextmanager
-def disk_with_room_for(num_bytes: int) -> Generator[None]:
-    """Writing a larger file fails, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_is_named_and_the_last_checkpoints_stay(path: Path) -> None:

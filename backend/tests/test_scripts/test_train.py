@@ -14,6 +14,7 @@ from app.ml.clips import save_dataset
 from app.ml.dataset import BACKGROUND
 from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
 from scripts.train import main
+from tests.full_disk import disk_with_room_for
 from tests.parametric_signer import IDLE, make_clips, make_person, perform_sign
 
 SIGNS = ("rain", "sun")
@@ -195,6 +196,30 @@ def test_a_mistake_is_named_without_a_traceback(
     assert complaint in " ".join(result.output.replace("│", " ").split())
     assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_with_how_to_go_on(data: Path, tmp_path: Path) -> None:
+    with disk_with_room_for(100_000):
+        result = train(
+            "--data", data, "--output", tmp_path / "model_v1.pt", "--model", "tiny", "--steps", "1", "--no-tracking",
+            "--checkpoint", tmp_path / "run.ckpt",
+        )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert "run.ckpt cannot be written (File too large)" in " ".join(result.stderr.split())
+    assert "make room, then start the same command again" in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_without_any_landmark_is_named(tmp_path: Path) -> None:
+    clips = make_clips(num_people=2, takes=1, labels=SIGNS)
+    nothing = replace(clips[0], landmarks=np.full_like(clips[0].landmarks, np.nan), clip_id="empty/chair")
+    save_dataset(tmp_path / "data.npz", [*clips, nothing])
+
+    result = train("--data", tmp_path / "data.npz", "--output", tmp_path / "model_v1.pt", "--no-tracking")
+
+    assert result.exit_code == 2
+    assert "clip empty/chair of person0 has no landmark in any frame; remove it" in " ".join(result.stderr.split())
 
 
 def test_copies_are_pointed_out(tmp_path: Path, data: Path) -> None:

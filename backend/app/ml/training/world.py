@@ -114,7 +114,11 @@ def joined_world() -> Generator[World]:
     if not distributed.is_available() or not distributed.is_torchelastic_launched():
         yield ALONE
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+    has_gpu = torch.cuda.is_available()
+    # Both: with --device cpu the weights stay on the CPU of a machine that has GPUs, and plain values always do.
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if has_gpu else "gloo", timeout=_PATIENCE)
+    if has_gpu:
+        torch.cuda.set_device(get_node_local_rank())
     world = World(rank=distributed.get_rank(), size=distributed.get_world_size(), local_rank=get_node_local_rank())
 
     def stop(_signal: int, _frame: object) -> None:
