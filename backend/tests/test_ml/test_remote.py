@@ -336,7 +336,7 @@ async def test_the_same_trouble_is_logged_once(
 ) -> None:
     remote = open_remote(server, pipeline, "torchserve")
     server.status = 404
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         for _ in range(5):
             await remote.probe()
     server.status = None
