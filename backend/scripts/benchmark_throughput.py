@@ -4,14 +4,17 @@ Side by side: one window a call (single), through the batch queue (batch) and, w
 inference server (remote: it answers, or the measurement fails), for 1, 8 and 32 clients that ask again as soon as they
 are answered; where the time of a call goes (features, model, answers); and the ratio to a loop around the bare runtime
 on the same work. A calibration loop's time stands beside every figure, because machines differ and drift. Prints the
-settings that it would choose. Windows are made up: speed does not depend on what is signed.
+settings that it would choose. Windows are made up: speed does not depend on what is signed, nor on what was learned, so
+`--network large` measures a network that nobody has trained yet.
 
     python -m scripts.benchmark_throughput --mode batch --batch-size 32
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, TypeVar, get_args
 
 import numpy as np
@@ -25,6 +28,7 @@ from app.client.benchmark import measure_calibration_ms
 from app.core.config import BACKEND_DIR
 from app.ml.errors import MissingExtraError, ModelNotFoundError
 from app.ml.inference.remote import RemoteOptions, RemotePredictor, RemoteProtocol
+from app.ml.model_configs import model_config_names
 from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
 from app.ml.throughput import BackendFigures, Mode, Plan, measure_backend
 from app.ml.types import LandmarkWindow
@@ -60,6 +64,9 @@ def main(
     fps: Annotated[float, typer.Option(min=5.0, max=120.0, help="Frames a second in them.")] = 30.0,
     model_dir: Annotated[Path, typer.Option(exists=True, file_okay=False)] = BACKEND_DIR / "data" / "models",
     version: Annotated[str | None, typer.Option(help="Of the model; default: the newest.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help=f"Random weights instead of a model: {', '.join(model_config_names())}.")
+    ] = None,
     num_threads: Annotated[int, typer.Option(min=1, max=64, help="Threads inside one call.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     url: Annotated[str, typer.Option(help="Inference server of mode remote.")] = "http://127.0.0.1:8080",
@@ -74,7 +81,10 @@ def main(
     options = RemoteOptions(url=url, protocol=protocol, model=model_name, timeout_s=30.0)
     windows = _make_windows(window_ms, fps=fps, seed=seed)
     reports: list[BackendFigures] = []
-    with user_errors(), Progress(console=STDERR, transient=True) as progress:
+    with user_errors(), ExitStack() as cleanup, Progress(console=STDERR, transient=True) as progress:
+        if network is not None:
+            model_dir = Path(cleanup.enter_context(TemporaryDirectory()))
+            _write_random_network(network, model_dir)
         task = progress.add_task("loading", total=None)
         plan = Plan(
             modes=modes,
@@ -107,6 +117,16 @@ def main(
         typer.echo(orjson.dumps([asdict(report) for report in reports]).decode())
     else:
         _print(Console(), reports)
+
+
+def _write_random_network(network: str, model_dir: Path) -> None:
+    try:
+        from tests.untrained_model import make_manifest, write_untrained_model
+    except ImportError as error:
+        raise fail(f"--network needs PyTorch ({error}); `make lab` installs it") from error
+    if network not in model_config_names():
+        raise fail(f"unknown network {network}; choose from {', '.join(model_config_names())}")
+    write_untrained_model(model_dir, manifest=make_manifest(config=network), int8=True)
 
 
 def _choose(what: str, asked: list[str] | None, known: tuple[T, ...]) -> tuple[T, ...]:

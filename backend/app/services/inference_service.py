@@ -336,7 +336,7 @@ class TranslationSession:
             step = self._segmenter.go_without(model_version=self.recogniser.version)
         else:
             self._metrics.inference.answered(prediction, self._clock() - asked_s)
-            self._tally.questions_answered += 1
+            self._tally.answered(self._clock() - asked_s, is_live=self.stream.is_live)
             step = self._segmenter.resolve(prediction)
         self._asking = False
         self._apply(step, received_s=self._asked_received_s)

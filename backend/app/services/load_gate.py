@@ -1,10 +1,11 @@
 """Decides whether this process can carry another stream: it admits what it can serve, not what fits in a number.
 
 Looked at once a second; between two looks every newcomer counts with what a stream costs on average, and no more come
-in than can be judged at the next look. Three signs of too much, any of which is enough:
+in than can be judged at the next look. Four signs of too much, any of which is enough:
 
     processor   the process' time, newcomers included, comes near the one core that Python lets it use
     lag         the event loop runs late, or frames of live streams wait, whoever takes the processor
+    answers     live streams wait for the recogniser much longer than they did when it was calm
     losses      streams inside lose frames, or answers about signs in progress
 
 Streams already inside are never sent away, and a few are always let in, so that a machine that is slow for other
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 _SMOOTHING: Final = 0.5
 _LAGS_KEPT: Final = 3
 """The median of so many looks: one slow second is an accident."""
+_ANSWERS_THAT_TELL: Final = 10
 _LOSSES_COUNT_S: Final = 3.0
 """What was lost longer ago no longer says anything."""
 _SOON_S: Final = 2.0
@@ -37,13 +39,29 @@ class Tally:
     live_frames: int = 0
     live_frames_waited_s: float = 0.0
     frames_dropped: int = 0
+    live_answers: int = 0
+    live_answers_waited_s: float = 0.0
     questions_answered: int = 0
     questions_left_out: int = 0
+
+    def answered(self, seconds: float, *, is_live: bool) -> None:
+        """A question was answered after so long; what a recording waits for says nothing of those who sign now."""
+        self.questions_answered += 1
+        if is_live:
+            self.live_answers += 1
+            self.live_answers_waited_s += seconds
 
     def mean_wait_since(self, earlier: "Tally") -> float:
         """How long live frames waited to be handled after `earlier`, in seconds; 0 without any."""
         num_frames = self.live_frames - earlier.live_frames
         return (self.live_frames_waited_s - earlier.live_frames_waited_s) / max(num_frames, 1)
+
+    def mean_answer_since(self, earlier: "Tally") -> float | None:
+        """How long live streams waited for an answer after `earlier`, in seconds; None with too few to tell."""
+        num_answers = self.live_answers - earlier.live_answers
+        if num_answers < _ANSWERS_THAT_TELL:
+            return None
+        return (self.live_answers_waited_s - earlier.live_answers_waited_s) / num_answers
 
     def lost_share_since(self, earlier: "Tally") -> float:
         """The part of the frames, or of the questions, that was lost after `earlier`; the larger one."""
@@ -60,6 +78,9 @@ class LoadLimits:
     Attributes:
         max_cores: processor time, in cores.
         max_lag_s: how late the event loop may run, and how long the mean live frame may wait.
+        max_answer_s: how long live streams may wait for the mean answer; a slow model, however, is no load:
+        max_slowdown: only answers that take so many times what they took when it was calm count. Calm is whenever few
+            sessions are open, so another model, or an inference server farther away, is learned anew.
         max_lost_share: of the frames, or of the questions to the recogniser, since the last look.
         newcomers_a_look: sessions that may come in between two looks.
         always_admitted: sessions that are let in whatever the load.
@@ -68,6 +89,8 @@ class LoadLimits:
 
     max_cores: float = 0.95
     max_lag_s: float = 0.25
+    max_answer_s: float = 0.05
+    max_slowdown: float = 5.0
     max_lost_share: float = 0.01
     newcomers_a_look: int = 16
     always_admitted: int = 8
@@ -109,6 +132,8 @@ class LoadGate:
         self._last: LoadLook | None = None
         self._cores = 0.0
         self._lags_s: deque[float] = deque(maxlen=_LAGS_KEPT)
+        self._answers_s: deque[float] = deque(maxlen=_LAGS_KEPT)
+        self._calm_answer_s = float("inf")
         self._lost_at_s = float("-inf")
         self._lost_share = 0.0
         self._was_full = False
@@ -119,6 +144,11 @@ class LoadGate:
         self._lags_s.append(look.lag_s if last is None else max(look.lag_s, look.tally.mean_wait_since(last.tally)))
         if last is None or look.now_s <= last.now_s:
             return
+        answer_s = look.tally.mean_answer_since(last.tally)
+        self._answers_s.append(answer_s or 0.0)
+        if answer_s is not None:
+            is_calm = self._limits is not None and look.num_open <= self._limits.always_admitted
+            self._calm_answer_s = answer_s if is_calm else min(self._calm_answer_s, answer_s)
         if look.cpu_s is None or last.cpu_s is None:
             self._cores = 0.0
         else:
@@ -142,6 +172,9 @@ class LoadGate:
         lag_s = median(self._lags_s)
         if lag_s > limits.max_lag_s:
             return Refusal(reason=f"the server runs {lag_s:.2f} s late (limit={limits.max_lag_s} s)")
+        answer_s = median(self._answers_s or [0.0])
+        if answer_s > max(limits.max_answer_s, limits.max_slowdown * self._calm_answer_s):
+            return Refusal(reason=f"the recogniser answers after {answer_s:.2f} s (limit={limits.max_answer_s} s)")
         if last.now_s - self._lost_at_s < _LOSSES_COUNT_S:
             lost, limit = f"{self._lost_share:.0%}", f"{limits.max_lost_share:.0%}"
             return Refusal(reason=f"streams inside lose {lost} of their frames or answers (limit={limit})")

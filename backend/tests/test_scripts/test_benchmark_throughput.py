@@ -105,3 +105,23 @@ def test_advice_is_a_small_batch_where_calls_cost_nothing_and_a_large_one_where_
 
     assert (cheap.batch_size, cheap.max_latency_ms) == (1, 0.0)
     assert (dear.batch_size, dear.max_latency_ms) == (32, pytest.approx(9.9, abs=0.1))
+
+
+def test_a_network_that_nobody_has_trained_can_be_measured(model_dir: Path) -> None:
+    code, output, complaints = run(
+        model_dir, "--network", "baseline", "--backend", "onnx", "--mode", "single", "--clients", "1", "--batch-size",
+        "1", "--json",
+    )  # fmt: skip
+
+    assert code == 0, complaints
+    (trained,) = json.loads(run(model_dir, "--backend", "onnx", "--mode", "single", "--clients", "1", "--batch-size",
+                                "1", "--json")[1])  # fmt: skip
+    (report,) = json.loads(output)
+    assert report["calls"][0]["model_ms"] > 2 * trained["calls"][0]["model_ms"], "not the tiny network of the folder"
+
+
+def test_an_unknown_network_is_refused(model_dir: Path) -> None:
+    code, _, complaints = run(model_dir, "--network", "huge")
+
+    assert code != 0
+    assert "unknown network huge; choose from tiny, baseline, large" in complaints

@@ -24,6 +24,7 @@ class Process:
         cores: float | None = 0.1,
         lag_s: float = 0.001,
         waited_s: float = 0.001,
+        answer_s: float = 0.01,
         dropped: int = 0,
         left_out: int = 0,
         seconds: int = 1,
@@ -36,6 +37,8 @@ class Process:
                 live_frames=self.tally.live_frames + 1_000,
                 live_frames_waited_s=self.tally.live_frames_waited_s + 1_000 * waited_s,
                 frames_dropped=self.tally.frames_dropped + dropped,
+                live_answers=self.tally.live_answers + 100,
+                live_answers_waited_s=self.tally.live_answers_waited_s + 100 * answer_s,
                 questions_answered=self.tally.questions_answered + 100,
                 questions_left_out=self.tally.questions_left_out + left_out,
             )
@@ -86,6 +89,7 @@ def test_newcomers_count_with_what_a_stream_really_costs() -> None:
         ({"cores": 1.1}, "cores"),
         ({"lag_s": 0.4}, "runs 0.40 s late"),
         ({"waited_s": 0.9}, "runs 0.90 s late"),
+        ({"answer_s": 0.3}, "answers after 0.30 s"),
         ({"dropped": 30}, "lose 3% of their frames or answers"),
         ({"left_out": 10}, "lose 9% of their frames or answers"),
     ],
@@ -121,6 +125,46 @@ def test_one_slow_second_is_an_accident() -> None:
     process.pass_second(lag_s=2.0)
 
     assert process.gate.refusal(30) is None
+
+
+def test_a_model_that_is_slow_by_nature_is_no_load() -> None:
+    process = Process(LoadGate(LIMITS))
+    process.num_open = 30
+    process.pass_second(answer_s=0.3, seconds=5)
+    assert process.gate.refusal(30) is None
+
+    process.pass_second(answer_s=2.0, seconds=5)
+    assert process.gate.refusal(30) is not None
+
+
+def test_a_slower_model_is_learned_as_soon_as_few_are_inside() -> None:
+    process = Process(LoadGate(LIMITS))
+    process.num_open = 30
+    process.pass_second(answer_s=0.01, seconds=5)
+    process.pass_second(answer_s=0.3, seconds=5)
+    assert process.gate.refusal(30) is not None
+
+    process.num_open = LIMITS.always_admitted
+    process.pass_second(answer_s=0.3)
+    process.num_open = 30
+    process.pass_second(answer_s=0.3, seconds=5)
+    assert process.gate.refusal(30) is None
+
+
+def test_too_few_answers_tell_nothing() -> None:
+    calm = Tally(live_answers=5, live_answers_waited_s=9.0)
+
+    assert calm.mean_answer_since(Tally()) is None
+
+
+def test_what_a_recording_waits_for_says_nothing_of_live_streams() -> None:
+    tally = Tally()
+    for _ in range(20):
+        tally.answered(9.0, is_live=False)
+        tally.answered(0.1, is_live=True)
+
+    assert tally.questions_answered == 40
+    assert tally.mean_answer_since(Tally()) == pytest.approx(0.1)
 
 
 def test_a_few_are_always_admitted_and_a_replay_does_not_count() -> None:
