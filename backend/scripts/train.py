@@ -123,6 +123,7 @@ def main(
             STDERR.print(f"{signer}, held out: {score.accuracy:.3f} of {score.num_clips} clips right")
     if tracker.problem is not None:
         STDERR.print(f"warning: this run was not fully recorded: {tracker.problem}", style="yellow", markup=False)
+    STDERR.print(f"{outcome.seconds:.0f} s, of which the network waited {outcome.waited_s:.1f} s for batches")
     Console(soft_wrap=True).print(f"{output}: {len(manifest.labels)} labels, weights {manifest.weights_sha256[:16]}")
 
 

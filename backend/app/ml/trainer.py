@@ -1,12 +1,12 @@
 """Trains a recogniser: `SignTrainer.fit`.
 
 Every batch and every random number is a function of (seed, step), so a run that was interrupted and resumed ends with
-the same
-weights as one that was not, and the same machine and seed give the same model.
+the same weights as one that was not, and the same machine and seed give the same model.
 """
 
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -37,13 +37,19 @@ from app.ml.types import FloatArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """State of a run after `step` of `steps` batches; `val_accuracy` only where an evaluation was made."""
+    """State of a run after `step` of `steps` batches.
+
+    Attributes:
+        val_accuracy: only where an evaluation was made.
+        waited_s: how long this step waited until its batch had been made; a run is the same however long that was.
+    """
 
     step: int
     steps: int
     loss: float
     learning_rate: float
     val_accuracy: float | None = None
+    waited_s: float = field(default=0.0, compare=False)
 
 
 class ProgressListener(Protocol):
@@ -123,9 +129,17 @@ class SignTrainer:
                 if state is not None:
                     run.load(state)
                     sampler.load_state_dict(_part(state, "sampler"))
+            asked_s = time.monotonic()
             for step, batch in self._batches(run, sampler, train):
+                waited_s = time.monotonic() - asked_s
                 loss = run.train_step(batch)
-                progress = Progress(step=step + 1, steps=config.steps, loss=loss, learning_rate=run.learning_rate(step))
+                progress = Progress(
+                    step=step + 1,
+                    steps=config.steps,
+                    loss=loss,
+                    learning_rate=run.learning_rate(step),
+                    waited_s=waited_s,
+                )
                 if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
                     progress = run.note(replace(progress, val_accuracy=self._validate(run, val)))
                     if checkpoint is not None and world.is_first:
@@ -135,6 +149,7 @@ class SignTrainer:
                     on_progress(progress)
                 if run.is_out_of_patience:
                     break
+                asked_s = time.monotonic()
             model = run.averaged().cpu()
             add_people_prior(model, train, weight=config.people_prior)
             return TrainingResult(model=model, history=tuple(run.history))

@@ -101,7 +101,13 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOutcome:
-    """What came out of a run. `judgement` None: nobody was held out, so nothing is known about new people."""
+    """What came out of a run.
+
+    Attributes:
+        judgement: None where nobody was held out, so that nothing is known about new people.
+        seconds: from the start to the written files.
+        waited_s: the part of them in which the network waited until a batch had been made.
+    """
 
     manifest: ModelManifest
     files: Sequence[Path]
@@ -109,6 +115,7 @@ class TrainingOutcome:
     num_clips: int
     num_copies: int
     seconds: float
+    waited_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -268,6 +275,7 @@ def _run(
         num_clips=len(dataset),
         num_copies=sum(map(len, copies)) - len(copies),
         seconds=time.monotonic() - started_s,
+        waited_s=curve.waited_s,
     )
     curve.flush()
     _track_outcome(tracker, outcome, curve.points, answers, step=config.steps)
@@ -307,12 +315,14 @@ class _Curve:
         self._has_begun = False
         self._waiting: list[Progress] = []
         self.points = list(so_far)
+        self.waited_s = 0.0
 
     def note(self, progress: Progress) -> None:
         """Take one step."""
         if not self._has_begun:  # what an earlier attempt did after its checkpoint is done again
             self.points = [point for point in self.points if point.step < progress.step]
             self._has_begun = True
+        self.waited_s += progress.waited_s
         is_evaluation = progress.val_accuracy is not None
         self.points.append(CurvePoint(step=progress.step, loss=progress.loss, val_accuracy=progress.val_accuracy))
         if is_evaluation or progress.step % _LOGGED_EVERY == 0 or progress.step == progress.steps:
@@ -365,7 +375,7 @@ def _track_outcome(
     *,
     step: int,
 ) -> None:
-    metrics = {"seconds": outcome.seconds, "num_copies": float(outcome.num_copies)}
+    metrics = {"seconds": outcome.seconds, "waited_s": outcome.waited_s, "num_copies": float(outcome.num_copies)}
     judgement = outcome.judgement
     if judgement is not None and answers is not None:
         metrics["accuracy"] = judgement.accuracy

@@ -74,6 +74,7 @@ def test_a_run_records_what_went_in_how_it_went_and_what_came_out(tmp_path: Path
     assert (run.data.tags["train_signers"], run.data.tags["held_out_signers"]) == ("person0, person1", "person2")
     assert [(point.step, point.value) for point in client.get_metric_history(tracker.run_id, "val_accuracy")] != []
     assert {point.step for point in client.get_metric_history(tracker.run_id, "loss")} == {2, 4}
+    assert 0 < run.data.metrics["waited_s"] == outcome.waited_s < outcome.seconds
     assert run.data.metrics["accuracy"] == outcome.judgement.accuracy
     assert run.data.metrics["signer/person2"] == outcome.judgement.signers["person2"].accuracy
     files = {file.path for file in client.list_artifacts(tracker.run_id)}

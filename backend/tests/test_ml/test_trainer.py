@@ -1,4 +1,5 @@
 import pickle
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from app.ml.training.averaging import WeightAverage
 from app.ml.training.config import Precision, TrainerConfig
 from app.ml.training.mixup import mix
 from app.ml.training.optimizers import parameter_groups
-from app.ml.training.sampling import SamplingConfig
+from app.ml.training.sampling import Batch, SamplingConfig, WindowSampler
 from app.ml.training.schedules import warmup_cosine
 from tests.parametric_signer import IDLE, make_clips
 
@@ -136,6 +137,24 @@ def test_progress_is_told_after_every_step_and_judged_at_every_evaluation(
     assert all(np.isfinite(progress.loss) for progress in watch.seen)
     expected = [4e-3 * warmup_cosine(step, warmup_steps=2, total_steps=5) for step in range(5)]
     assert [progress.learning_rate for progress in watch.seen] == pytest.approx(expected)
+
+
+def test_how_long_each_step_waited_for_its_batch_is_told(
+    train: LandmarkDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_slowly(sampler: WindowSampler, step: int) -> Batch:
+        if step == 0:
+            time.sleep(0.5)
+        return make(sampler, step)
+
+    make = WindowSampler.batch
+    monkeypatch.setattr(WindowSampler, "batch", make_slowly)
+    reports: list[Progress] = []
+
+    SignTrainer(get_model_config("tiny"), CONFIG).fit(train, on_progress=reports.append)
+
+    assert reports[0].waited_s >= 0.5
+    assert min(report.waited_s for report in reports) < 0.5
 
 
 def test_training_stops_when_validation_has_not_improved_for_as_long_as_allowed(
