@@ -132,7 +132,7 @@ class LoadGate:
         self._last: LoadLook | None = None
         self._cores = 0.0
         self._lags_s: deque[float] = deque(maxlen=_LAGS_KEPT)
-        self._answers_s: deque[float] = deque(maxlen=_LAGS_KEPT)
+        self._answer_s = 0.0
         self._calm_answer_s = float("inf")
         self._lost_at_s = float("-inf")
         self._lost_share = 0.0
@@ -145,7 +145,7 @@ class LoadGate:
         if last is None or look.now_s <= last.now_s:
             return
         answer_s = look.tally.mean_answer_since(last.tally)
-        self._answers_s.append(answer_s or 0.0)
+        self._answer_s = answer_s or 0.0
         if answer_s is not None:
             is_calm = self._limits is not None and look.num_open <= self._limits.always_admitted
             self._calm_answer_s = answer_s if is_calm else min(self._calm_answer_s, answer_s)
@@ -172,9 +172,9 @@ class LoadGate:
         lag_s = median(self._lags_s)
         if lag_s > limits.max_lag_s:
             return Refusal(reason=f"the server runs {lag_s:.2f} s late (limit={limits.max_lag_s} s)")
-        answer_s = median(self._answers_s or [0.0])
-        if answer_s > max(limits.max_answer_s, limits.max_slowdown * self._calm_answer_s):
-            return Refusal(reason=f"the recogniser answers after {answer_s:.2f} s (limit={limits.max_answer_s} s)")
+        # The last look alone: of a crowd, every second more lets in another sixteen, and who is inside stays.
+        if self._answer_s > max(limits.max_answer_s, limits.max_slowdown * self._calm_answer_s):
+            return Refusal(reason=f"answers take {self._answer_s:.2f} s (limit={limits.max_answer_s} s)")
         if last.now_s - self._lost_at_s < _LOSSES_COUNT_S:
             lost, limit = f"{self._lost_share:.0%}", f"{limits.max_lost_share:.0%}"
             return Refusal(reason=f"streams inside lose {lost} of their frames or answers (limit={limit})")

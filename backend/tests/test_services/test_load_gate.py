@@ -89,7 +89,7 @@ def test_newcomers_count_with_what_a_stream_really_costs() -> None:
         ({"cores": 1.1}, "cores"),
         ({"lag_s": 0.4}, "runs 0.40 s late"),
         ({"waited_s": 0.9}, "runs 0.90 s late"),
-        ({"answer_s": 0.3}, "answers after 0.30 s"),
+        ({"answer_s": 0.3}, "answers take 0.30 s"),
         ({"dropped": 30}, "lose 3% of their frames or answers"),
         ({"left_out": 10}, "lose 9% of their frames or answers"),
     ],
@@ -149,6 +149,15 @@ def test_a_slower_model_is_learned_as_soon_as_few_are_inside() -> None:
     process.num_open = 30
     process.pass_second(answer_s=0.3, seconds=5)
     assert process.gate.refusal(30) is None
+
+
+def test_answers_that_slow_down_stop_a_crowd_within_a_second() -> None:
+    process = Process(LoadGate(LIMITS))
+    process.num_open = 30
+    process.pass_second(seconds=5)
+    process.pass_second(answer_s=0.3)
+
+    assert process.gate.refusal(30) is not None
 
 
 def test_too_few_answers_tell_nothing() -> None:
