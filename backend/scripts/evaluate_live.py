@@ -116,8 +116,15 @@ def train(corpus: Path, recipe: str, group: Sequence[str], seed: int, runs: Path
     clips, background = load_corpus(corpus, "ase")
     fold = hold_out(clips, background, person=group[0], also_absent=(*group[1:], *IDLE_GIVERS))
     chosen = get_recipe(recipe)
-    model, _ = train_fold(fold, chosen, seed=seed)
-    manifest = describe_model(fold.train, fold.labels, chosen, version="v1", provenance={"held_out": list(group)})
+    model, prototypes, _ = train_fold(fold, chosen, seed=seed)
+    manifest = describe_model(
+        fold.train,
+        fold.labels,
+        chosen,
+        version="v1",
+        prototypes=prototypes,
+        provenance={"held_out": list(group)},
+    )
     path = model_path(runs, recipe, group, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_torch_artifact(path, state_dict=model.state_dict(), manifest=manifest)

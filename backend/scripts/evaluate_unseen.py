@@ -85,11 +85,16 @@ def run_fold(data: Path, language: str, recipe: str, person: str, seed: int, run
     clips, background = load_corpus_once(data, language)
     chosen = get_recipe(recipe)
     fold = hold_out(clips, background, person=person)
-    model, outcome = train_fold(fold, chosen, seed=seed)
+    model, prototypes, outcome = train_fold(fold, chosen, seed=seed)
     path = fold_path(runs, recipe, language, person, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     manifest = describe_model(
-        fold.train, fold.labels, chosen, version=f"{person}-{seed}", provenance={"held_out": [person], "seed": seed}
+        fold.train,
+        fold.labels,
+        chosen,
+        version=f"{person}-{seed}",
+        prototypes=prototypes,
+        provenance={"held_out": [person], "seed": seed},
     )
     save_torch_artifact(path.with_suffix(".pt"), state_dict=model.state_dict(), manifest=manifest)
     outcome.save(path)

@@ -19,12 +19,13 @@ import numpy as np
 import typer
 from rich.progress import Progress
 
-from app.ml.artifacts import load_torch_artifact
+from app.ml.artifacts import ModelManifest, load_torch_artifact
 from app.ml.comparison import compare_folds
 from app.ml.dataset import BACKGROUND
 from app.ml.errors import DatasetError
 from app.ml.evaluation import Interval, accepted_fraction, bootstrap_over_people
 from app.ml.export import export_to_onnx
+from app.ml.familiarity import prototypes_from_text
 from app.ml.landmarks.layout import NUM_POINTS
 from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig
@@ -32,7 +33,7 @@ from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.recipes import get_recipe
 from app.ml.tta import NUM_VIEWS
 from app.ml.types import LandmarkWindow
-from app.ml.unseen import SHIPPED_ACCEPTANCE, FoldOutcome, calibrate, hold_out, predict_clips, train_fold
+from app.ml.unseen import SHIPPED_ACCEPTANCE, FoldOutcome, calibrate, hold_out, judge_fold, train_fold
 from scripts.console import STDERR, user_errors
 from scripts.corpus import CORPORA
 from scripts.evaluate_unseen import fold_path, load_corpus_once, run_fold
@@ -251,25 +252,23 @@ def _with_views(outcome: FoldOutcome, path: Path, data: Path) -> FoldOutcome:
     """The same fold's model, asked about every view of each clip; kept beside the plain outcome."""
     kept = path.with_name(f"{path.stem}{TTA}.npz")
     if not kept.exists():
-        model, name = _load_model(path.with_suffix(".pt"))
+        model, manifest = _load_model(path.with_suffix(".pt"))
         fold = hold_out(*load_corpus_once(data, LANGUAGE), person=outcome.person)
-        trainer = get_recipe(name).trainer
-        replace(
-            outcome,
-            logits=predict_clips(model, fold.test, trainer, tta=True),
-            refuse_logits=predict_clips(model, fold.refuse, trainer, tta=True),
-        ).save(kept)
+        config = get_recipe(str(manifest.provenance["recipe"])).with_seed(outcome.seed)
+        prototypes = prototypes_from_text(manifest.prototypes, num_labels=len(manifest.labels))
+        seen = judge_fold(fold, model, prototypes, config, tta=True)
+        replace(seen, train_cpu_s=outcome.train_cpu_s).save(kept)
     return FoldOutcome.load(kept)
 
 
-def _load_model(path: Path) -> tuple[SignEncoder, str]:
-    """A kept fold's network and the name of its recipe."""
+def _load_model(path: Path) -> tuple[SignEncoder, ModelManifest]:
+    """A kept fold's network and manifest."""
     state, manifest = load_torch_artifact(path)
     model = build_model(
         ModelConfig.from_dict(manifest.config), num_features=manifest.num_features, num_labels=len(manifest.labels)
     )
     model.load_state_dict(state)
-    return model.eval(), str(manifest.provenance["recipe"])
+    return model.eval(), manifest
 
 
 def _refused(outcomes: Sequence[FoldOutcome]) -> float | None:
@@ -314,8 +313,7 @@ def _permuted_control(data: Path, runs: Path) -> tuple[float, float]:
         shuffled = np.random.default_rng(0).permutation(np.array([clip.label for clip in signs]))
         renamed = [replace(clip, label=str(label)) for clip, label in zip(signs, shuffled, strict=True)]
         others = [clip for clip in fold.train if clip.label not in fold.labels or clip.label in BACKGROUND]
-        _, outcome = train_fold(replace(fold, train=(*renamed, *others)), get_recipe("starter"), seed=0)
-        outcome.save(kept)
+        train_fold(replace(fold, train=(*renamed, *others)), get_recipe("starter"), seed=0).outcome.save(kept)
     outcome = FoldOutcome.load(kept)
     return float(outcome.correct.mean()), 1 / outcome.num_signs
 

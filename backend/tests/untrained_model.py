@@ -24,6 +24,7 @@ def make_manifest(
     labels: Sequence[str] = LABELS,
     config: str = "tiny",
     calibration: Calibration | None = None,
+    prototypes: str = "",
 ) -> ModelManifest:
     """A manifest whose `weights_sha256` is still empty."""
     spec = get_feature_spec("landmarks75" if get_model_config(config).reads_landmarks else SPEC)
@@ -34,6 +35,7 @@ def make_manifest(
         num_features=spec.num_features,
         labels=tuple(SignLabel(label=label, language="ase", num_people=3) for label in labels),
         calibration=calibration or Calibration(temperature=1.5, threshold=0.2),
+        prototypes=prototypes,
         provenance={"seed": 7, "signers": ["person0", "person1"], "licence": "MIT"},
     )
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from app.ml.errors import ArtifactError, ManifestMismatchError, MissingExtraError, ModelNotFoundError
+from app.ml.familiarity import prototypes_from_text
 from app.ml.files import write_whole
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.onnx_metadata import SEAL_KEY, find_seal, read_entries, seal
@@ -56,7 +57,8 @@ class Calibration:
 
     Attributes:
         temperature: divides the logits before softmax.
-        threshold: the best sign's probability under which the answer is "not sure".
+        threshold: the best sign's score under which the answer is "not sure": its familiarity, or its probability for a
+            model without prototypes.
     """
 
     temperature: float = 1.0
@@ -74,6 +76,7 @@ class ModelManifest:
         num_features: F, width of the `features` input.
         labels: one per logit, in order; background classes (`idle`, `unknown`) are listed in `background`.
         background: labels that are never reported as signs.
+        prototypes: each label's typical embedding (`familiarity.prototypes_to_text`); empty for a model without them.
         provenance: free facts: git revision, data fingerprint, signers, seed, licences, date.
         weights_sha256: hash of the trained weights, the same in every file of one model; `save_torch_artifact` sets it.
     """
@@ -87,6 +90,7 @@ class ModelManifest:
     labels: tuple[SignLabel, ...]
     background: tuple[str, ...] = ("idle",)
     calibration: Calibration = field(default_factory=Calibration)
+    prototypes: str = field(default="", repr=False)
     provenance: dict[str, str | int | float | list[str]] = field(default_factory=dict)
     weights_sha256: str = ""
 
@@ -350,8 +354,17 @@ def _find_contradictions(manifest: ModelManifest) -> list[str]:
             not 0 <= manifest.calibration.threshold <= 1,
             f"calibration.threshold: {manifest.calibration.threshold} is not in [0, 1]",
         ),
+        (not _has_readable_prototypes(manifest), "prototypes: they are not a row of numbers for each label"),
     )
     return [text for is_wrong, text in checks if is_wrong]
+
+
+def _has_readable_prototypes(manifest: ModelManifest) -> bool:
+    try:
+        prototypes_from_text(manifest.prototypes, num_labels=len(manifest.labels))
+    except ValueError:
+        return False
+    return True
 
 
 def _describe_difference(name: str, first: object, second: object) -> str:
@@ -363,6 +376,8 @@ def _describe_difference(name: str, first: object, second: object) -> str:
             if extra
         ]
         return f"labels ({'; '.join(only) or 'same names in another order or with other people'})"
+    if name == "prototypes":
+        return name
     return f"{name} ({first!r} / {second!r})"
 
 

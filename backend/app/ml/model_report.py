@@ -20,10 +20,11 @@ from app.ml.evaluation import (
     score_by_group,
     selective_accuracy,
 )
+from app.ml.familiarity import RawAnswers, mean_answers
 from app.ml.inference.decision import decide
 from app.ml.landmarks.layout import part_presence
 from app.ml.pipeline import MAX_BATCH, SignFlowInferencePipeline
-from app.ml.tta import make_views, mean_logits
+from app.ml.tta import make_views
 from app.ml.types import FloatArray
 
 NO_SIGNER = "(not stated)"
@@ -173,18 +174,19 @@ def _ask(
     on_progress: Callable[[int], None],
 ) -> list[ClipRow]:
     manifest = pipeline.manifest
-    logits = np.zeros((len(clips), len(manifest.labels)), np.float32)
+    answers: list[RawAnswers] = []
     by_length = np.argsort([clip.duration_ms for clip in clips], kind="stable")  # little padding in each batch
     for start in range(0, len(clips), MAX_BATCH):
         batch = by_length[start : start + MAX_BATCH]
         windows = [clips[i].to_window() for i in batch]
         if tta:
             views = zip(*(make_views(window) for window in windows), strict=True)
-            logits[batch] = mean_logits([pipeline.logits_batch(view) for view in views])
+            answers.append(mean_answers([pipeline.raw_batch(view) for view in views]))
         else:
-            logits[batch] = pipeline.logits_batch(windows)
+            answers.append(pipeline.raw_batch(windows))
         on_progress(len(batch))
-    decisions = decide(logits, manifest)
+    in_order = np.argsort(by_length)
+    decisions = decide(RawAnswers(*(np.concatenate(rows)[in_order] for rows in zip(*answers, strict=True))), manifest)
     best = decisions.probabilities.argmax(-1)
     return [
         ClipRow(

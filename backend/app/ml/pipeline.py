@@ -1,6 +1,6 @@
 """The in-process recogniser: a window of landmarks in, a calibrated answer or "not sure" out.
 
-window -> features -> batch padded under a mask -> logits -> calibrated probabilities -> best signs -> threshold
+window -> features -> batch padded under a mask -> logits, embedding -> best signs and how familiar -> threshold
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from app.ml.artifacts import (
     require_same_model,
 )
 from app.ml.errors import ArtifactError, InvalidLandmarksError, MissingExtraError, ModelNotFoundError
+from app.ml.familiarity import RawAnswers, measure_familiarity, prototypes_from_text
 from app.ml.inference.backends import Backend, BackendOutput
 from app.ml.inference.decision import decide, sigmoid, to_prediction
 from app.ml.inference.loading import open_backend
@@ -80,6 +81,8 @@ class SignFlowInferencePipeline:
         self._backend_info = backend_info
         self._metrics = metrics
         self._spec = get_feature_spec(backend.manifest.feature_spec)
+        manifest = backend.manifest
+        self._prototypes = prototypes_from_text(manifest.prototypes, num_labels=len(manifest.labels))
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signflow-infer")
 
     @classmethod
@@ -239,7 +242,7 @@ class SignFlowInferencePipeline:
         self, windows: Sequence[LandmarkWindow], features: FeatureBatch, output: BackendOutput
     ) -> list[Prediction]:
         """What the model's output for a batch means: the last step."""
-        decisions = decide(output.logits, self.manifest)
+        decisions = decide(self._raw(output), self.manifest)
         curves = sigmoid(output.signing)
         answers: list[Prediction] = []
         for row, (window, times_ms) in enumerate(zip(windows, features.times_ms, strict=True)):
@@ -247,22 +250,26 @@ class SignFlowInferencePipeline:
             answers.append(to_prediction(decisions, row, self.manifest, signing=signing))
         return answers
 
-    def logits_batch(self, windows: Sequence[LandmarkWindow]) -> FloatArray:
-        """Raw logits over the model's whole vocabulary, background included, for evaluation and calibration.
+    def raw_batch(self, windows: Sequence[LandmarkWindow]) -> RawAnswers:
+        """Logits and familiarity over the model's whole vocabulary, background included, for evaluation.
 
         Returns:
-            float32 `[N, C]`, in the manifest's label order.
+            Both in the manifest's label order.
 
         Raises:
             InvalidLandmarksError: a window cannot be used.
         """
         for window in windows:
             self.check(window)
-        rows = [np.zeros((0, len(self.manifest.labels)), np.float32)]
+        num_labels = len(self.manifest.labels)
+        rows = [RawAnswers(np.zeros((0, num_labels), np.float32), np.zeros((0, len(self._prototypes)), np.float32))]
         for start in range(0, len(windows), MAX_BATCH):
             features = self.prepare(windows[start : start + MAX_BATCH])
-            rows.append(self.run(features.values, features.mask).logits)
-        return np.concatenate(rows)
+            rows.append(self._raw(self.run(features.values, features.mask)))
+        return RawAnswers(*map(np.concatenate, zip(*rows, strict=True)))
+
+    def _raw(self, output: BackendOutput) -> RawAnswers:
+        return RawAnswers(output.logits, measure_familiarity(output.embedding, self._prototypes))
 
     def close(self) -> None:
         """Finish the call that runs, drop those that wait, and end the thread. A second call does nothing."""

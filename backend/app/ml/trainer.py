@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from app.ml.curriculum import CurriculumSampler
 from app.ml.dataset import LandmarkDataset, require_disjoint
+from app.ml.familiarity import choose_clips, learn_prototypes
 from app.ml.landmarks.features import FeatureSpec, features_of, get_feature_spec
 from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig, check_inputs
@@ -334,15 +335,38 @@ class _Run:
         self._device.load_state_dict(_part(state, "loss_scale"))
 
 
-@torch.inference_mode()
 def predict_logits(
     model: SignEncoder, windows: list[FloatArray], config: TrainerConfig, *, batch_size: int = 128
 ) -> FloatArray:
     """Logits of whole clips: N windows `[G, 75, 3]` (grid, isotropic) to float32 `[N, C]`."""
+    return predict(model, windows, config, batch_size=batch_size).logits
+
+
+def find_prototypes(model: SignEncoder, train: LandmarkDataset, config: TrainerConfig) -> FloatArray:
+    """The prototypes `[C, D]` of a trained network's labels, from the clips that it was trained on."""
+    targets = np.array([example.target for example in train.examples], np.int64)
+    chosen = choose_clips(targets)
+    embeddings = predict(model, [train.examples[i].points for i in chosen], config).embeddings
+    return learn_prototypes(embeddings, targets[chosen], num_labels=len(train.labels))
+
+
+class Predicted(NamedTuple):
+    """What a network says of N clips: `logits` float32 `[N, C]`, `embeddings` float32 `[N, D]` of length 1."""
+
+    logits: FloatArray
+    embeddings: FloatArray
+
+
+@torch.inference_mode()
+def predict(
+    model: SignEncoder, windows: list[FloatArray], config: TrainerConfig, *, batch_size: int = 128
+) -> Predicted:
+    """Ask a network about whole clips: N windows `[G, 75, 3]` (grid, isotropic)."""
     spec = get_feature_spec(config.feature_spec)
     device = model.classifier.bias.device
     order = np.argsort([len(window) for window in windows], kind="stable")
     logits = np.zeros((len(windows), model.num_labels), np.float32)
+    embeddings = np.zeros((len(windows), model.config.embedding), np.float32)
     for start in range(0, len(windows), batch_size):
         chosen = order[start : start + batch_size]
         longest = max(len(windows[number]) for number in chosen)
@@ -353,7 +377,8 @@ def predict_logits(
             mask[row, : len(windows[number])] = True
         output = model(torch.from_numpy(features).to(device), torch.from_numpy(mask).to(device))
         logits[chosen] = output.logits.cpu().numpy()
-    return logits
+        embeddings[chosen] = output.embedding.cpu().numpy()
+    return Predicted(logits, embeddings)
 
 
 def _part(state: Mapping[str, object], name: str) -> dict[str, object]:

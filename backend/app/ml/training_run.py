@@ -20,14 +20,15 @@ from app.ml.dataset import BACKGROUND, LandmarkDataset, data_fingerprint, find_c
 from app.ml.distillation import Teacher
 from app.ml.evaluation import Confusion, Score, choose_threshold, find_confusions, fit_temperature, score_by_group
 from app.ml.export import export_to_onnx
+from app.ml.familiarity import measure_familiarity
 from app.ml.figures import CurvePoint, draw_confusion_matrix, draw_curves
 from app.ml.fitting import Given, TrainingSets, fit_recipe, split_sets
-from app.ml.inference.decision import softmax
+from app.ml.inference.decision import score_signs, softmax
 from app.ml.pretraining import pretrain_for
 from app.ml.provenance import git_revision
 from app.ml.recipes import Recipe
 from app.ml.tracking import Param, RunDescription, Tracker, finished, flatten
-from app.ml.trainer import Progress, TrainingResult, predict_logits
+from app.ml.trainer import Progress, TrainingResult, find_prototypes, predict
 from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training.world import ALONE, World
 from app.ml.types import FloatArray
@@ -120,9 +121,11 @@ class TrainingOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Answers:
-    """Logits `[N, C]` for the clips of signs of the people held out, and which sign and signer each is."""
+    """Logits and familiarity `[N, C]` for the clips of signs of the people held out, and which sign and signer each
+    is."""
 
     logits: FloatArray
+    familiarity: FloatArray
     targets: NDArray[np.int64]
     signers: list[str]
     labels: Sequence[str]
@@ -228,11 +231,14 @@ def _run(
     config = plan.recipe.with_seed(plan.seed)
     result = _fit(plan, sets, pretrained, on_progress=curve.note)
     on_phase(Phase.EVALUATING)
+    prototypes = find_prototypes(result.model, dataset, config)
     answers = None
     judged = [] if val is None else [example for example in val.examples if example.target < num_signs]
     if judged:
+        said = predict(result.model, [example.points for example in judged], config)
         answers = _Answers(
-            logits=predict_logits(result.model, [example.points for example in judged], config),
+            logits=said.logits,
+            familiarity=measure_familiarity(said.embeddings, prototypes),
             targets=np.array([example.target for example in judged]),
             signers=[example.signer for example in judged],
             labels=labels,
@@ -244,6 +250,7 @@ def _run(
         labels,
         plan.recipe,
         version=plan.output.stem.removeprefix("model_"),
+        prototypes=prototypes,
         provenance={
             "seed": plan.seed,
             "steps": config.steps,
@@ -362,8 +369,9 @@ def _calibrate(plan: TrainingPlan, answers: _Answers | None, *, num_signs: int) 
     if answers is None:
         return Calibration(), "nobody"
     temperature = fit_temperature(answers.logits, answers.targets)
-    best = softmax(answers.logits / np.float32(temperature))[:, :num_signs].max(-1)
-    threshold = choose_threshold(best, acceptance=SHIPPED_ACCEPTANCE)
+    probabilities = softmax(answers.logits / np.float32(temperature))
+    scores = score_signs(probabilities, answers.familiarity, np.arange(num_signs))
+    threshold = choose_threshold(scores, acceptance=SHIPPED_ACCEPTANCE)
     return Calibration(temperature=temperature, threshold=threshold), ", ".join(sorted(set(plan.held_out)))
 
 

@@ -60,9 +60,8 @@ class TtaPredictor:
             )
             raise ManifestMismatchError(msg)
         logs = [np.log(np.maximum(answer.probabilities, _LEAST_PROBABILITY)) for answer in answers]
-        decisions = decide_on(
-            softmax(mean_logits(logs))[None], self._manifest, threshold=self._manifest.calibration.threshold
-        )
+        familiarity = _mean([answer.familiarity for answer in answers])
+        decisions = decide_on(softmax(_mean(logs))[None], familiarity[None], self._manifest)
         prediction = to_prediction(decisions, 0, self._manifest, signing=_mean([answer.signing for answer in answers]))
         return replace(prediction, model_version=answers[0].model_version)
 
@@ -87,12 +86,6 @@ def make_views(window: LandmarkWindow) -> tuple[LandmarkWindow, ...]:
         *(replace(window, times_ms=start + (window.times_ms - start) / speed) for speed in SPEEDS),
         replace(window, landmarks=window.landmarks + noise),
     )
-
-
-def mean_logits(views: Sequence[FloatArray]) -> FloatArray:
-    """Mean over views of logits (or log probabilities), `[..., C]` each: what `TtaPredictor` decides on, for
-    evaluation."""
-    return _mean(views)
 
 
 def _mean(views: Sequence[FloatArray]) -> FloatArray:

@@ -56,8 +56,12 @@ class Prediction:
         model_version: version of the model that answered.
         signing: float32 `[T]`, probability that the person is signing at each of the window's frames; empty when the
             model cannot tell.
+        certainty: the answer's score as a part of the model's threshold: 1 or more where a label is given (unless
+            something else speaks against it), 0 for what looks more like idle or unknown movement.
         probabilities: float32 `[C]`, calibrated, one for each of the model's labels in the manifest's order, background
             included; empty when the predictor does not tell.
+        familiarity: float32 `[C]` in [0, 1], in the same order (app/ml/familiarity.py); empty when the model has no
+            prototypes.
     """
 
     label: str | None
@@ -65,7 +69,9 @@ class Prediction:
     alternatives: tuple[Alternative, ...]
     model_version: str
     signing: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    certainty: float = 0.0
     probabilities: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    familiarity: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class Predictor(Protocol):

@@ -7,9 +7,9 @@ import json
 import math
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +28,17 @@ from app.ml.dataset import (
 from app.ml.distillation import Teacher
 from app.ml.errors import DatasetError
 from app.ml.evaluation import choose_threshold, fit_temperature
+from app.ml.familiarity import RawAnswers, mean_answers, measure_familiarity, prototypes_to_text
 from app.ml.fitting import Given, fit_recipe
-from app.ml.inference.decision import softmax
+from app.ml.inference.decision import score_signs, softmax
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, RIGHT_HAND
 from app.ml.model import SignEncoder
 from app.ml.pretraining import pretrain_for
 from app.ml.recipes import Recipe
-from app.ml.trainer import ProgressListener, predict_logits
+from app.ml.trainer import ProgressListener, find_prototypes, predict
 from app.ml.training.config import TrainerConfig
-from app.ml.tta import NUM_VIEWS, make_views, mean_logits
+from app.ml.tta import NUM_VIEWS, make_views
 from app.ml.types import BoolArray, FloatArray
 
 SHIPPED_ACCEPTANCE: Final = 0.75
@@ -64,11 +65,24 @@ class Fold:
     labels: tuple[str, ...]
 
 
+def _nothing() -> FloatArray:
+    return np.zeros((0, 0), np.float32)
+
+
+class TrainedFold(NamedTuple):
+    """A fold's network, its labels' prototypes `[C, D]`, and what it said of the fold's person."""
+
+    model: SignEncoder
+    prototypes: FloatArray
+    outcome: "FoldOutcome"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FoldOutcome:
-    """What a fold's model said: `logits` `[N, C]` for `targets` `[N]`, `refuse_logits` `[M, C]`.
+    """What a fold's model said of the clips with `targets` `[N]`, and of the M clips that must be refused.
 
-    `train_cpu_s` is the processor time that training took, over all threads; NaN when not measured.
+    Logits and familiarity are `[N, C]` and `[M, C]`; without prototypes there is no familiarity. `train_cpu_s` is the
+    processor time that training took, over all threads; NaN when not measured.
     """
 
     person: str
@@ -77,6 +91,8 @@ class FoldOutcome:
     targets: NDArray[np.int64]
     logits: FloatArray
     refuse_logits: FloatArray
+    familiarity: FloatArray = field(default_factory=_nothing)
+    refuse_familiarity: FloatArray = field(default_factory=_nothing)
     train_cpu_s: float = math.nan
 
     @property
@@ -95,10 +111,11 @@ class FoldOutcome:
         return self.logits.argmax(1) == self.targets
 
     def scores(self, temperature: float) -> tuple[FloatArray, FloatArray]:
-        """Calibrated confidence in the best sign, for the signs `[N]` and for what must be refused `[M]`."""
+        """What the threshold is compared with, for the signs `[N]` and for what must be refused `[M]`."""
+        signs = np.arange(self.num_signs)
         return (
-            _sign_scores(self.logits, self.num_signs, temperature),
-            _sign_scores(self.refuse_logits, self.num_signs, temperature),
+            score_signs(softmax(self.logits / np.float32(temperature)), self.familiarity, signs),
+            score_signs(softmax(self.refuse_logits / np.float32(temperature)), self.refuse_familiarity, signs),
         )
 
     def save(self, path: Path) -> None:
@@ -111,14 +128,23 @@ class FoldOutcome:
             train_cpu_s=self.train_cpu_s,
             targets=self.targets,
             logits=self.logits,
+            familiarity=self.familiarity,
             refuse_logits=self.refuse_logits,
+            refuse_familiarity=self.refuse_familiarity,
         )
         draft.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "FoldOutcome":
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            DatasetError: an earlier version of SignFlow wrote it.
+        """
         with np.load(path, allow_pickle=False) as file:
+            if "familiarity" not in file:
+                msg = f"{path} was kept by an earlier version; remove it, so that the fold is trained again"
+                raise DatasetError(msg)
             about = json.loads(str(file["about"]))
             return cls(
                 person=about["person"],
@@ -126,7 +152,9 @@ class FoldOutcome:
                 labels=tuple(about["labels"]),
                 targets=file["targets"],
                 logits=file["logits"],
+                familiarity=file["familiarity"],
                 refuse_logits=file["refuse_logits"],
+                refuse_familiarity=file["refuse_familiarity"],
                 train_cpu_s=float(file["train_cpu_s"]),
             )
 
@@ -165,7 +193,7 @@ def train_fold(
     seed: int,
     on_progress: ProgressListener | None = None,
     teacher: Teacher | None = None,
-) -> tuple[SignEncoder, FoldOutcome]:
+) -> TrainedFold:
     """Train without the fold's person, then ask about that person's clips.
 
     Args:
@@ -187,36 +215,55 @@ def train_fold(
     given = Given(pretrained=pretrain_for(recipe, fold.train, seed=seed), teacher=teacher)
     model = fit_recipe(recipe, train, seed=seed, given=given, on_progress=on_progress).model
     train_cpu_s = time.process_time() - begin_s
-    outcome = FoldOutcome(
+    prototypes = find_prototypes(model, train, config)
+    outcome = judge_fold(fold, model, prototypes, config, tta=recipe.tta)
+    return TrainedFold(model, prototypes, replace(outcome, seed=seed, train_cpu_s=train_cpu_s))
+
+
+def judge_fold(
+    fold: Fold, model: SignEncoder, prototypes: FloatArray, config: TrainerConfig, *, tta: bool
+) -> FoldOutcome:
+    """Ask a fold's network about the fold's person."""
+    signs = predict_clips(model, fold.test, prototypes, config, tta=tta)
+    refuse = predict_clips(model, fold.refuse, prototypes, config, tta=tta)
+    return FoldOutcome(
         person=fold.person,
-        seed=seed,
+        seed=config.seed,
         labels=fold.labels,
         targets=np.array([fold.labels.index(clip.label or "") for clip in fold.test]),
-        logits=predict_clips(model, fold.test, config, tta=recipe.tta),
-        refuse_logits=predict_clips(model, fold.refuse, config, tta=recipe.tta),
-        train_cpu_s=train_cpu_s,
+        logits=signs.logits,
+        familiarity=signs.familiarity,
+        refuse_logits=refuse.logits,
+        refuse_familiarity=refuse.familiarity,
     )
-    return model, outcome
 
 
-def predict_clips(model: SignEncoder, clips: Sequence[Clip], config: TrainerConfig, *, tta: bool) -> FloatArray:
-    """Logits of whole clips, float32 `[N, C]`; with `tta` the mean over five views, as `TtaPredictor` answers live."""
+def predict_clips(
+    model: SignEncoder, clips: Sequence[Clip], prototypes: FloatArray, config: TrainerConfig, *, tta: bool
+) -> RawAnswers:
+    """What a network says of whole clips; with `tta` the mean over five views, as `TtaPredictor` answers live."""
     if not tta:
-        return predict_logits(model, [prepare(clip) for clip in clips], config)
+        return _ask(model, [prepare(clip) for clip in clips], prototypes, config)
     views = [make_views(clip.to_window()) for clip in clips]
-    return mean_logits(
+    return mean_answers(
         [
-            predict_logits(
+            _ask(
                 model,
                 [
                     prepare(replace(clip, landmarks=seen[number].landmarks, times_ms=seen[number].times_ms))
                     for clip, seen in zip(clips, views, strict=True)
                 ],
+                prototypes,
                 config,
             )
             for number in range(NUM_VIEWS)
         ]
     )
+
+
+def _ask(model: SignEncoder, windows: list[FloatArray], prototypes: FloatArray, config: TrainerConfig) -> RawAnswers:
+    answers = predict(model, windows, config)
+    return RawAnswers(answers.logits, measure_familiarity(answers.embeddings, prototypes))
 
 
 def calibrate(
@@ -253,6 +300,7 @@ def describe_model(
     recipe: Recipe,
     *,
     version: str,
+    prototypes: FloatArray | None = None,
     provenance: dict[str, str | int | float | list[str]],
 ) -> ModelManifest:
     """The manifest of a model that was trained on these clips; calibration is the caller's to add."""
@@ -265,6 +313,7 @@ def describe_model(
         num_features=get_feature_spec(recipe.trainer.feature_spec).num_features,
         labels=tuple(SignLabel(label=label, language=language, num_people=people.get(label, 0)) for label in labels),
         background=BACKGROUND,
+        prototypes="" if prototypes is None else prototypes_to_text(prototypes),
         provenance={"recipe": recipe.name, "people_prior": recipe.trainer.people_prior, **provenance},
     )
 
@@ -274,11 +323,3 @@ def _must_be_refused(clip: Clip) -> bool:
         return False
     has_hand = ~np.isnan(clip.landmarks[:, (LEFT_HAND.start, RIGHT_HAND.start), 0]).all(axis=1)
     return float(has_hand.mean()) > 0.3
-
-
-def _sign_scores(logits: FloatArray, num_signs: int, temperature: float) -> FloatArray:
-    if len(logits) == 0:
-        return np.zeros(0, np.float32)
-    probabilities = softmax(logits / np.float32(temperature))
-    best = probabilities[:, :num_signs].max(-1)
-    return np.where(best >= probabilities.max(-1), best, np.float32(0))

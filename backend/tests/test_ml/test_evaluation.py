@@ -23,6 +23,7 @@ from app.ml.evaluation import (
     score_by_group,
     selective_accuracy,
 )
+from app.ml.familiarity import RawAnswers
 from app.ml.inference.decision import decide, softmax
 from app.ml.types import FloatArray
 from tests.untrained_model import LABELS, make_manifest
@@ -30,6 +31,8 @@ from tests.untrained_model import LABELS, make_manifest
 scores_in_unit = st.lists(st.floats(2**-10, 1, width=32), min_size=1, max_size=60).map(
     lambda values: np.array(values, np.float32)
 )
+
+NO_FAMILIARITY = np.zeros((0, 0), np.float32)
 
 
 def calibrated_logits(
@@ -177,7 +180,7 @@ def test_decisions_keep_background_out_and_follow_the_threshold() -> None:
     manifest = make_manifest()
     logits = np.random.default_rng(0).normal(0, 3, (200, len(LABELS))).astype(np.float32)
 
-    decisions = decide(logits, manifest)
+    decisions = decide(RawAnswers(logits, NO_FAMILIARITY), manifest)
 
     idle = LABELS.index("idle")
     np.testing.assert_allclose(decisions.probabilities.sum(1), 1, rtol=1e-5)
@@ -185,6 +188,25 @@ def test_decisions_keep_background_out_and_follow_the_threshold() -> None:
     assert not decisions.accepted[logits.argmax(1) == idle].any()
     assert (decisions.score[decisions.accepted] >= manifest.calibration.threshold).all()
     assert 0 < decisions.accepted.mean() < 1
+
+
+def test_familiarity_decides_whether_to_answer_and_never_what() -> None:
+    manifest = make_manifest()
+    signs = [number for number, label in enumerate(LABELS) if label not in manifest.background]
+    logits = np.random.default_rng(1).normal(0, 3, (300, len(LABELS))).astype(np.float32)
+    familiarity = np.random.default_rng(2).random((300, len(LABELS)), np.float32)
+
+    plain = decide(RawAnswers(logits, NO_FAMILIARITY), manifest)
+    decisions = decide(RawAnswers(logits, familiarity), manifest)
+
+    np.testing.assert_array_equal(decisions.ranking, plain.ranking)
+    np.testing.assert_array_equal(decisions.confidence, plain.confidence)
+    best = decisions.ranking[:, 0]
+    is_sign = np.isin(logits.argmax(1), signs)
+    np.testing.assert_array_equal(decisions.score, np.where(is_sign, familiarity[np.arange(300), best], 0))
+    np.testing.assert_array_equal(decisions.accepted, decisions.score >= np.float32(manifest.calibration.threshold))
+    np.testing.assert_array_equal(decisions.certainty >= 1, decisions.accepted)
+    assert 0 < decisions.accepted.mean() < is_sign.mean()
 
 
 def sign(label: str, start_ms: float, end_ms: float) -> TimedSign:

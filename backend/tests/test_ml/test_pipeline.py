@@ -127,14 +127,13 @@ def test_a_batch_of_windows_of_many_lengths_equals_singles(pipeline: SignFlowInf
 
 def test_no_window_is_no_answer(pipeline: SignFlowInferencePipeline) -> None:
     assert pipeline.infer_batch([]) == []
-    assert pipeline.logits_batch([]).shape == (0, len(LABELS))
+    assert pipeline.raw_batch([]).logits.shape == (0, len(LABELS))
 
 
 def test_logits_are_those_behind_the_answers(pipeline: SignFlowInferencePipeline) -> None:
     windows = [make_window("sun", seed=seed) for seed in range(35)]
 
-    logits = pipeline.logits_batch(windows)
-    decisions = decide(logits, pipeline.manifest)
+    decisions = decide(pipeline.raw_batch(windows), pipeline.manifest)
 
     for row, prediction in enumerate(pipeline.infer_batch(windows)):
         assert prediction.confidence == pytest.approx(float(decisions.confidence[row]), abs=1e-6)

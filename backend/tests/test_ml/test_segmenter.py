@@ -36,7 +36,7 @@ CONFIG = SegmenterConfig(
     hands_gone_ms=250.0,
     still_ms=1200.0,
     still_speed=0.25,
-    unsure_confidence=0.35,
+    unsure_certainty=0.7,
     min_support=0.5,
 )
 FRAME_MS = 1000.0 / 30.0
@@ -78,8 +78,8 @@ def sign(label: str, start_ms: float, end_ms: float) -> TimedSign:
 class Script:
     """Answers as a perfect recogniser would: it knows which sign is made when.
 
-    `level` is the probability of signing during a sign, `confidence` that of its answers; a confidence under 0.5 comes
-    without a label.
+    `level` is the probability of signing during a sign, `confidence` that of its answers; a confidence under 0.5 is no
+    label.
     """
 
     signs: Sequence[TimedSign]
@@ -109,6 +109,7 @@ class Script:
             ),
             model_version="v7",
             signing=np.array(curve if self.has_curve else [], np.float32),
+            certainty=confidence / 0.5,
         )
 
 

@@ -9,12 +9,13 @@ from app.ml.artifacts import Calibration
 from app.ml.clips import Clip
 from app.ml.dataset import BACKGROUND
 from app.ml.errors import InvalidLandmarksError, ManifestMismatchError, OverloadedError
+from app.ml.familiarity import RawAnswers, mean_answers, prototypes_from_text
 from app.ml.inference.decision import decide, softmax
 from app.ml.inference.torch_backend import load_model
 from app.ml.landmarks.layout import mirror
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.training.config import TrainerConfig
-from app.ml.tta import NUM_VIEWS, TtaPredictor, make_views, mean_logits
+from app.ml.tta import NUM_VIEWS, TtaPredictor, make_views
 from app.ml.types import FloatArray, LandmarkWindow, Prediction
 from app.ml.unseen import predict_clips
 from tests.fakes import FakePredictor
@@ -29,6 +30,7 @@ class ScriptedPredictor:
     """Answers its rows of logits in turn."""
 
     logits: FloatArray
+    familiarity: FloatArray = field(default_factory=lambda: np.zeros((NUM_VIEWS, 0), np.float32))
     asked: list[LandmarkWindow] = field(default_factory=list)
 
     async def infer(self, window: LandmarkWindow) -> Prediction:
@@ -42,6 +44,7 @@ class ScriptedPredictor:
             model_version="v1",
             signing=np.full(len(window.times_ms), row / 4, np.float32),
             probabilities=softmax(self.logits[row]),
+            familiarity=self.familiarity[row],
         )
 
 
@@ -82,14 +85,17 @@ def test_the_views_do_not_change_from_call_to_call_and_leave_the_window_alone() 
 
 async def test_the_answer_is_the_mean_of_five_views() -> None:
     logits = np.random.default_rng(0).normal(0, 2, (NUM_VIEWS, len(LABELS))).astype(np.float32)
-    predictor = ScriptedPredictor(logits)
+    familiarity = np.random.default_rng(1).random((NUM_VIEWS, len(LABELS)), np.float32)
+    predictor = ScriptedPredictor(logits, familiarity)
     window = make_window()
 
     answer = await TtaPredictor(predictor, manifest=MANIFEST).infer(window)
 
     assert len(predictor.asked) == NUM_VIEWS
-    expected = decide(mean_logits(list(logits))[None], MANIFEST)
+    views = [RawAnswers(logits[row : row + 1], familiarity[row : row + 1]) for row in range(NUM_VIEWS)]
+    expected = decide(mean_answers(views), MANIFEST)
     np.testing.assert_allclose(answer.probabilities, expected.probabilities[0], atol=1e-6)
+    np.testing.assert_allclose(answer.familiarity, expected.familiarity[0], atol=1e-6)
     assert answer.alternatives[0].label == LABELS[expected.ranking[0, 0]]
     assert (answer.label is not None) == bool(expected.accepted[0])
     np.testing.assert_allclose(answer.signing, np.full(len(window.times_ms), 0.5), atol=1e-6)
@@ -154,12 +160,16 @@ async def test_live_answers_are_what_the_evaluation_measures(tiny_model_dir: Pat
     clips = [perform_sign(make_person(seed), "sun", seed=seed) for seed in (70, 71)]
     model, manifest = load_model(tiny_model_dir / "model_v1.pt")
 
-    measured = predict_clips(model, clips, TrainerConfig(), tta=True)
-    plain = predict_clips(model, clips, TrainerConfig(), tta=False)
-    live = [(await answer_live(tiny_model_dir, clip)).probabilities for clip in clips]
+    prototypes = prototypes_from_text(manifest.prototypes, num_labels=len(manifest.labels))
+    measured = predict_clips(model, clips, prototypes, TrainerConfig(), tta=True)
+    plain = predict_clips(model, clips, prototypes, TrainerConfig(), tta=False)
+    live = [await answer_live(tiny_model_dir, clip) for clip in clips]
 
-    np.testing.assert_allclose(decide(measured, manifest).probabilities, live, atol=2e-3)
-    assert not np.allclose(measured, plain, atol=1e-3)
+    decisions = decide(measured, manifest)
+    np.testing.assert_allclose(decisions.probabilities, [answer.probabilities for answer in live], atol=2e-3)
+    np.testing.assert_allclose(decisions.familiarity, [answer.familiarity for answer in live], atol=2e-3)
+    np.testing.assert_allclose(decisions.certainty, [answer.certainty for answer in live], atol=5e-3)
+    assert not np.allclose(measured.logits, plain.logits, atol=1e-3)
     assert set(BACKGROUND) < set(manifest.label_names)
 
 

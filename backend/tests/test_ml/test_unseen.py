@@ -92,7 +92,7 @@ def test_somebody_who_shares_no_sign_cannot_be_held_out() -> None:
 def test_a_fold_learns_and_answers_for_every_clip() -> None:
     fold = hold_out(world(), background(), person="person2")
 
-    model, outcome = train_fold(fold, QUICK, seed=1)
+    model, prototypes, outcome = train_fold(fold, QUICK, seed=1)
 
     assert (outcome.person, outcome.seed, outcome.labels) == ("person2", 1, fold.labels)
     assert outcome.logits.shape == (6, 5)
@@ -101,6 +101,10 @@ def test_a_fold_learns_and_answers_for_every_clip() -> None:
     assert not model.training
     assert np.isfinite(outcome.logits).all()
     assert outcome.correct.mean() > 0.5
+    assert prototypes.shape == (5, get_model_config("tiny").embedding)
+    assert (outcome.familiarity.shape, outcome.refuse_familiarity.shape) == ((6, 5), (2, 5))
+    own = outcome.familiarity[np.arange(6), outcome.targets]
+    assert own.mean() > outcome.familiarity.mean() + 0.1
 
 
 def make_outcome(logits: FloatArray, *, targets: list[int], person: str = "ann", seed: int = 0) -> FoldOutcome:
@@ -135,8 +139,17 @@ def test_scores_are_the_best_signs_probability_or_nothing_where_background_is_li
     assert make_outcome(logits, targets=[1, 1]).scores(1.0)[1].shape == (0,)
 
 
+def test_scores_are_the_best_signs_familiarity_where_it_is_known() -> None:
+    logits = np.array([[1, 3, 9, 0], [1, 3, 0, 2]], np.float32)
+    familiarity = np.array([[0.9, 0.8, 0.7, 0.6], [0.4, 0.3, 0.2, 0.1]], np.float32)
+    outcome = replace(make_outcome(logits, targets=[1, 1]), familiarity=familiarity)
+
+    np.testing.assert_allclose(outcome.scores(2.0)[0], [0, 0.3])
+
+
 def test_an_outcome_is_kept_as_it_was(tmp_path: Path) -> None:
     outcome = make_outcome(np.arange(12, dtype=np.float32).reshape(3, 4), targets=[0, 1, 1], person="bob", seed=3)
+    outcome = replace(outcome, familiarity=np.random.default_rng(0).random((3, 4), np.float32))
     path = tmp_path / "deep" / "bob-3.npz"
 
     outcome.save(path)
@@ -146,7 +159,15 @@ def test_an_outcome_is_kept_as_it_was(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.logits, outcome.logits)
     np.testing.assert_array_equal(again.targets, outcome.targets)
     np.testing.assert_array_equal(again.refuse_logits, outcome.refuse_logits)
+    np.testing.assert_array_equal(again.familiarity, outcome.familiarity)
     assert [file.name for file in path.parent.iterdir()] == ["bob-3.npz"]
+
+
+def test_an_outcome_of_an_earlier_version_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "bob-3.npz", about="{}", logits=np.zeros((1, 2)))
+
+    with pytest.raises(DatasetError, match=r"bob-3\.npz was kept by an earlier version; remove it"):
+        FoldOutcome.load(tmp_path / "bob-3.npz")
 
 
 def unsure_logits(count: int, *, seed: int = 0) -> FloatArray:

@@ -169,7 +169,9 @@ def test_answers_come_back_exactly() -> None:
         alternatives=(Alternative(label="hello", confidence=float(np.float32(1 / 3))),),
         model_version="v3",
         signing=np.array([0.1, 0.9], np.float32),
+        certainty=float(np.float32(0.7)),
         probabilities=np.array([1 / 3, 2 / 3], np.float32),
+        familiarity=np.array([0.6, 0.1], np.float32),
     )
     fault = InvalidLandmarksError("too long")
 
@@ -181,6 +183,8 @@ def test_answers_come_back_exactly() -> None:
     assert (found.label, found.confidence, found.alternatives) == (None, prediction.confidence, prediction.alternatives)
     np.testing.assert_array_equal(found.signing, prediction.signing)
     np.testing.assert_array_equal(found.probabilities, prediction.probabilities)
+    np.testing.assert_array_equal(found.familiarity, prediction.familiarity)
+    assert found.certainty == prediction.certainty
     assert str(error) == "too long"
     assert orjson.loads(encode_answer(prediction))["model_version"] == "v3"
 

@@ -49,9 +49,8 @@ class SegmenterConfig:
         hands_gone_ms: hands out of view for this long end a sign and close the gate.
         still_ms: hands at rest for this long close the gate until they move again.
         still_speed: wrist speed that counts as rest, in shoulder widths per second.
-        unsure_confidence: under it, a stretch that the model does not accept is ordinary movement and not reported at
-            all;
-            above, it is reported as "not sure".
+        unsure_certainty: under it, a stretch that the model does not accept is ordinary movement and not reported at
+            all; above, it is reported as "not sure".
         min_support: the part of the partial answers that must agree with the final one. Answers about a real sign
             settle
             early; about wandering hands they keep changing, and the stretch is then "not sure".
@@ -69,7 +68,7 @@ class SegmenterConfig:
     hands_gone_ms: float = 250.0
     still_ms: float = 1200.0
     still_speed: float = 0.25
-    unsure_confidence: float = 0.35
+    unsure_certainty: float = 0.85
     min_support: float = 0.5
 
 
@@ -352,7 +351,7 @@ class Segmenter:
         entered = self._enter(
             SegmenterState.RECORDING if question.is_cut else SegmenterState.IDLE, float(self._frames[-1].time_ms)
         )
-        is_movement = is_answered and label is None and prediction.confidence < self._config.unsure_confidence
+        is_movement = is_answered and label is None and prediction.certainty < self._config.unsure_certainty
         if is_movement or continues:
             return Step(events=entered)
         sign = SignRecognised(

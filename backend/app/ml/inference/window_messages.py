@@ -76,7 +76,9 @@ class _AnswerBody(_Message):
     alternatives: list[_AlternativeBody]
     model_version: str
     signing: list[float]
+    certainty: float
     probabilities: list[float]
+    familiarity: list[float]
 
 
 class _FailureBody(_Message):
@@ -304,7 +306,9 @@ def _answer_body(prediction: Prediction) -> dict[str, object]:
         "alternatives": [{"label": one.label, "confidence": one.confidence} for one in prediction.alternatives],
         "model_version": prediction.model_version,
         "signing": prediction.signing,
+        "certainty": prediction.certainty,
         "probabilities": prediction.probabilities,
+        "familiarity": prediction.familiarity,
     }
 
 
@@ -317,5 +321,7 @@ def _prediction(body: _AnswerBody | _FailureBody) -> Prediction | InvalidLandmar
         alternatives=tuple(Alternative(label=one.label, confidence=one.confidence) for one in body.alternatives),
         model_version=body.model_version,
         signing=np.array(body.signing, np.float32),
+        certainty=body.certainty,
         probabilities=np.array(body.probabilities, np.float32),
+        familiarity=np.array(body.familiarity, np.float32),
     )
