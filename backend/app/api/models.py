@@ -18,7 +18,10 @@ router = APIRouter(prefix="/api/v1", tags=["models"])
 
 
 class ModelInfo(BaseModel):
-    """The active model: what it is, what runs it and how it decides."""
+    """The active model: what it is, what runs it and how it decides.
+
+    `threshold`: the familiarity from which it answers, or the probability for a model without prototypes.
+    """
 
     version: str
     sha256: str

@@ -281,7 +281,7 @@ export const en = {
     remoteNone: 'none',
     windows: (count: number) => `${count} questions`,
     features: 'Features',
-    threshold: 'Sure from',
+    threshold: 'Answers from a familiarity of',
     noModel: 'No model is loaded.',
     noModelHow: 'Put a model_vN.onnx file into backend/data/models, or train one, then start the server again.',
     server: 'Server',

@@ -300,7 +300,7 @@ export const fr: Dictionary = {
     remoteNone: 'aucun',
     windows: (count: number) => `${count} questions`,
     features: 'Caractéristiques',
-    threshold: 'Sûr à partir de',
+    threshold: 'Répond à partir d’une familiarité de',
     noModel: 'Aucun modèle n’est chargé.',
     noModelHow:
       'Placez un fichier model_vN.onnx dans backend/data/models, ou entraînez-en un, puis redémarrez le serveur.',

@@ -526,6 +526,8 @@ export interface components {
         /**
          * ModelInfo
          * @description The active model: what it is, what runs it and how it decides.
+         *
+         *     `threshold`: the familiarity from which it answers, or the probability for a model without prototypes.
          */
         ModelInfo: {
             /** Version */
