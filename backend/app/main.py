@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from app.bootstrap import build_app, check_exposure, make_session_store, prepare_database
-from app.core.config import Settings
+from app.core.config import Settings, describe_mistakes, find_misspelt
 from app.core.errors import ConfigurationError
 from app.core.logging import configure_logging
 from app.core.metrics import shared_by_workers
@@ -41,9 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         make_session_store(settings)  # names what is missing before anything starts
         asyncio.run(prepare_database(settings))
-    except (ConfigurationError, ValidationError, OSError) as error:
+    except ValidationError as error:
+        console.print(f"SignFlow did not start: {describe_mistakes(error)}", style="red", markup=False)
+        return 2
+    except SettingsError as error:  # a list or a map that is no JSON
+        console.print(f"SignFlow did not start: {error}; write it as JSON", style="red", markup=False)
+        return 2
+    except (ConfigurationError, OSError) as error:
         console.print(f"SignFlow did not start: {error}", style="red", markup=False)
         return 2
+    for name, meant in find_misspelt().items():
+        logger.warning("%s is no setting and changes nothing; did you mean %s?", name, meant)
     _announce(settings, listener, new_token=new_token)
     return _serve(settings, operator, listener) if settings.workers == 1 else _supervise(settings, operator, listener)
 

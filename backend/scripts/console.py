@@ -24,5 +24,8 @@ def user_errors() -> Generator[None]:
     """Turn the errors that we raise on purpose, and files that cannot be opened, into one line and exit code 2."""
     try:
         yield
-    except (MlError, ClientError, OSError) as error:
+    except (MlError, ClientError) as error:
         raise fail(str(error)) from error
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None
+        raise fail(f"{error.filename}: {error.strerror}; choose another path" if named else str(error)) from error

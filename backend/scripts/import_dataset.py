@@ -21,6 +21,7 @@ from app.ml.clips import DEFAULT_FRAME_MS, DEFAULT_HEIGHT, DEFAULT_WIDTH, save_d
 from app.ml.importers.conversion import Camera, Imported, SourceFormat, import_clips, open_importer
 from app.ml.importers.source import Naming, load_map
 from scripts.console import STDERR, fail, user_errors
+from scripts.options import check_language
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -39,7 +40,9 @@ def main(
     signers: Annotated[Path | None, typer.Option(help="CSV 'theirs,ours' of people.")] = None,
     signer: Annotated[str | None, typer.Option(help="Who signs, where the source does not say.")] = None,
     session: Annotated[str | None, typer.Option(help="Name of the recording session.")] = None,
-    language: Annotated[str | None, typer.Option(help="Sign language, ISO 639-3: ase, kvk, ...")] = None,
+    language: Annotated[
+        str | None, typer.Option(callback=check_language, help="Sign language, ISO 639-3: ase, kvk, ...")
+    ] = None,
     frame_ms: Annotated[
         float, typer.Option(min=1.0, max=1000.0, help="Time between frames, where the source does not say.")
     ] = DEFAULT_FRAME_MS,

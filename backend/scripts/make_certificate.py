@@ -15,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from scripts.console import user_errors
+
 VALID_DAYS = 397
 """Phones refuse certificates that are valid for longer than 398 days."""
 MIN_SECONDS_LEFT = 30 * 24 * 3600
@@ -86,8 +88,9 @@ def main(
         )
         raise typer.Exit(1)
     certificate, key, names = output / "certificate.pem", output / "key.pem", local_names()
-    if not (is_still_good(openssl, certificate, names) and key.is_file()):
-        make_certificate(openssl, certificate, key, names)
+    with user_errors():
+        if not (is_still_good(openssl, certificate, names) and key.is_file()):
+            make_certificate(openssl, certificate, key, names)
     typer.echo(f"On a phone in this network, open: https://{names[-1].split(':')[1]}:{port}/")
 
 

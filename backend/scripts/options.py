@@ -41,6 +41,21 @@ def check_model(name: str | None) -> str | None:
 
 
 @overload
+def check_language(code: str) -> str: ...
+@overload
+def check_language(code: None) -> None: ...
+def check_language(code: str | None) -> str | None:
+    """Callback of `--language`; None, where an option may be left out, stays None.
+
+    Raises:
+        typer.BadParameter: no code of three small letters.
+    """
+    if code is not None and not (len(code) == 3 and code.isascii() and code.isalpha() and code.islower()):
+        raise typer.BadParameter(f"{code!r} is no ISO 639-3 code, e.g. ase (American) or kvk (Korean)")
+    return code
+
+
+@overload
 def check_seeds(text: str) -> str: ...
 @overload
 def check_seeds(text: None) -> None: ...

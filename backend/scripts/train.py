@@ -37,7 +37,7 @@ from app.ml.training.world import joined_world
 from app.ml.training_run import TrainingPlan, assist_training, run_training
 from scripts.console import STDERR, fail, user_errors
 from scripts.corpus import load_corpus
-from scripts.options import MODEL_DIR, check_model, check_recipe
+from scripts.options import MODEL_DIR, check_language, check_model, check_recipe
 
 
 def main(
@@ -45,7 +45,7 @@ def main(
     *,
     corpus: Annotated[Path | None, typer.Option(help="Folder with the shipped model's recordings.")] = None,
     data: Annotated[list[Path] | None, typer.Option(help="Data sets of your own, instead; may be repeated.")] = None,
-    language: Annotated[str, typer.Option(help="ISO 639-3 code of the signs.")] = "ase",
+    language: Annotated[str, typer.Option(callback=check_language, help="ISO 639-3 code of the signs.")] = "ase",
     recipe: Annotated[
         str, typer.Option(callback=check_recipe, help="Which recipe; see app/ml/recipes.py.")
     ] = "starter",

@@ -92,7 +92,8 @@ American Sign Language (`ase`): {len(words) - letters} words and {letters} lette
 | data | sha256 {str(facts.get("data"))[:16]}, {num_signers} people or sets of recordings |
 | weights | sha256 {manifest.weights_sha256[:16]} |
 | features | `{manifest.feature_spec}` |
-| calibration | temperature {calibration.temperature:.3f}, "not sure" under a familiarity of {calibration.threshold:.3f} |
+| calibration | temperature {calibration.temperature:.3f} |
+| answers | from a familiarity of {calibration.threshold:.3f}; under it "not sure" |
 
 Made again from the recordings with `make starter`; same machine, same seed, same numbers.
 """

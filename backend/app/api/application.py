@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from app.api import docs, feedback, health, models, signs, training, translate
-from app.api.errors import install_error_handlers
+from app.api.errors import ErrorBody, install_error_handlers
 from app.api.page import SecurityHeaders, install_page
 from app.core.version import VERSION
 
@@ -23,6 +23,7 @@ def create_app(*, lifespan: Lifespan | None = None, frontend_dir: Path | None = 
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        responses={422: {"model": ErrorBody}},
     )
     install_error_handlers(app)
     for module in (health, signs, models, feedback, training, translate, docs):

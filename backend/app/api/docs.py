@@ -13,7 +13,7 @@ _ASSETS: Final = Path(str(files("fastapi_offline"))) / "static"
 _SCRIPT: Final = _ASSETS / "swagger-ui-bundle.js"
 _STYLE: Final = _ASSETS / "swagger-ui.css"
 _PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>SignFlow: HTTP interface</title>
-<link rel="stylesheet" href="/docs/swagger-ui.css"></head><body><div id="docs"></div>
+<link rel="icon" href="/icon.svg"><link rel="stylesheet" href="/docs/swagger-ui.css"></head><body><div id="docs"></div>
 <script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body></html>"""
 _START: Final = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null });\n'
 _STYLES_FROM_SCRIPT: Final = {

@@ -105,12 +105,14 @@ def remote_health(remote: RemotePredictor | None) -> RemoteHealth | None:
     return None if remote is None else RemoteHealth(**asdict(remote.state))
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def get_health(services: Services) -> Health:
     """Liveness: answers as long as the process does, with or without a model."""
     return Health(version=VERSION, worker=services.worker, model=model_health(services.models.active))
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", responses={503: {"model": Readiness}})
 async def get_readiness(services: Services, response: Response) -> Readiness:
     """Readiness: 200 when signs can be translated, else 503 with the reasons."""
@@ -132,6 +134,7 @@ async def get_readiness(services: Services, response: Response) -> Readiness:
     )
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def get_metrics(services: Services) -> Response:
     """Numbers in Prometheus' text format."""

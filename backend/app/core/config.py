@@ -5,14 +5,20 @@ Only `app.bootstrap` reads them; everything below gets plain values. Each is doc
 
 import ipaddress
 import os
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import BaseModel, Field, FilePath, SecretStr, model_validator
+from pydantic import BaseModel, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
 REPOSITORY_DIR: Final = BACKEND_DIR.parent
+_PREFIX: Final = "SIGNFLOW_"
 _MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -161,7 +167,7 @@ class Settings(BaseSettings):
     """Everything that can be set from outside; the defaults need nothing installed or configured."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SIGNFLOW_",
+        env_prefix=_PREFIX,
         env_nested_delimiter="__",
         env_file=(REPOSITORY_DIR / ".env", BACKEND_DIR / ".env"),
         extra="ignore",
@@ -229,6 +235,45 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def describe_mistakes(error: ValidationError) -> str:
+    """What is wrong with which variable, one line each; values are left out, because some are secrets."""
+    return "\n".join(
+        f"{_variable(found['loc'])}: {_explain(found)}" if found["loc"] else found["msg"].removeprefix("Value error, ")
+        for found in error.errors(include_url=False, include_input=False)
+    )
+
+
+def find_misspelt() -> dict[str, str]:
+    """Variables of the environment that look like a setting and are none, each with what was probably meant."""
+    known = list(_variables(Settings, _PREFIX))
+    found: dict[str, str] = {}
+    for name in sorted(os.environ):
+        is_unknown = name.startswith(_PREFIX) and name not in known
+        meant = get_close_matches(name, known, n=1, cutoff=0.88) if is_unknown else []
+        if meant:
+            found[name] = meant[0]
+    return found
+
+
+def _variable(location: Sequence[str | int]) -> str:
+    return _PREFIX + "__".join(str(part) for part in location).upper()
+
+
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}"
+
+
+def _explain(found: "ErrorDetails") -> str:
+    if found["type"] == "too_short":
+        return f"needs at least {found['ctx']['min_length']} characters" if "ctx" in found else found["msg"]
+    text = found["msg"].removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
 
 
 def get_multiprocess_dir() -> Path | None:

@@ -241,12 +241,21 @@ def _read_dataset(archive: "_Archive") -> Iterator[Clip]:
         )
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file begins as numpy's files do: a zip archive (`.npz`, whole or not) or a single array (`.npy`)."""
+    with path.open("rb") as stream:
+        return stream.read(6).startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY"))
+
+
 class _Archive:
     """The arrays of one `.npz` file, with errors that name the file and the key."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
+            if path.is_file() and not is_archive(path):
+                msg = f"{path} is no .npz file; make one with 'python -m scripts.import_dataset' (docs/data.md)"
+                raise ClipFileError(msg)
             with path.open("rb") as stream:  # our own handle: np.load leaves its own open when the zip is broken
                 file = np.load(stream, allow_pickle=False)
                 if not isinstance(file, NpzFile):

@@ -155,7 +155,8 @@ def split_by_signer(clips: Sequence[Clip], held_out: Iterable[str]) -> tuple[lis
     out = set(held_out)
     unknown = out - {clip.signer for clip in clips}
     if unknown:
-        msg = f"no clip of signer {', '.join(sorted(map(str, unknown)))}"
+        known = ", ".join(sorted({clip.signer or "" for clip in clips} - {""})) or "nobody by name"
+        msg = f"no clip of signer {', '.join(sorted(map(str, unknown)))}; the recordings have {known}"
         raise DatasetError(msg)
     train = [clip for clip in clips if clip.signer not in out]
     test = [clip for clip in clips if clip.signer in out]

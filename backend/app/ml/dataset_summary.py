@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from app.ml.clips import is_archive
 from app.ml.dataset import IDLE
 from app.ml.errors import ClipFileError
 
@@ -43,6 +44,9 @@ def summarise(path: Path) -> DataSummary:
         ClipFileError: the file is missing, not an `.npz`, or a key is missing or does not fit the others.
     """
     try:
+        if not is_archive(path):
+            msg = f"{path.name} is no .npz file; make one with 'python -m scripts.import_dataset' (docs/data.md)"
+            raise ClipFileError(msg)
         with np.load(path, allow_pickle=False) as file:
             return _summarise_data_set(file) if "landmarks_q" in file else _summarise_clip(file)
     except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -78,9 +82,11 @@ def _summarise_data_set(file: NpzFile) -> DataSummary:
         for label, verdict in zip(labels, quality, strict=True)
         if label is not None and label != IDLE and verdict not in _NO_SIGN
     )
+    usable = [verdict != "suspect" for verdict in quality]
+    signers = _texts(file, "signers", num_clips)
     return DataSummary(
-        num_clips=num_clips,
-        signers=Counter(_texts(file, "signers", num_clips)),
+        num_clips=sum(usable),
+        signers=Counter(signer for signer, is_usable in zip(signers, usable, strict=True) if is_usable),
         signs=signs,
         languages=frozenset(_texts(file, "language", num_clips)) - {""},
         is_data_set=True,

@@ -86,7 +86,7 @@ async def test_data_sets_are_listed_with_people_and_signs_and_broken_files_with_
     found = {one["name"]: one for one in answer["datasets"]}
 
     assert list(found) == ["broken.npz", "mine.npz", "takes"]
-    assert "broken.npz is no clip or data set file" in found["broken.npz"]["problem"]
+    assert "broken.npz is no .npz file; make one with" in found["broken.npz"]["problem"]
     assert found["mine.npz"]["problem"] is None
     assert set(found["mine.npz"]["signers"]) == set(PEOPLE)
     assert found["mine.npz"]["signs"] == dict.fromkeys(SIGNS, 3)

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from sqlalchemy import inspect, text
 
 from app.bootstrap import check_exposure
-from app.core.config import Settings, TlsSettings
+from app.core.config import Settings, TlsSettings, describe_mistakes, find_misspelt
 from app.core.errors import ConfigurationError
 from app.core.logging import JsonFormatter, configure_logging
 from app.core.tasks import TaskSet
 from app.db.database import Database
 from app.db.models import Base
+from app.main import main
 
 
 def test_settings_are_read_by_group_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,3 +139,39 @@ def test_a_refused_token_is_not_repeated_in_the_message(monkeypatch: pytest.Monk
         Settings()
 
     assert "hunter2" not in str(caught.value)
+    assert describe_mistakes(caught.value) == "SIGNFLOW_OPERATOR_TOKEN: needs at least 16 characters"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("SIGNFLOW_PORT", "abc", "SIGNFLOW_PORT: input should be a valid integer"),
+        (
+            "SIGNFLOW_STREAM__MAX_SESSIONS",
+            "0",
+            "SIGNFLOW_STREAM__MAX_SESSIONS: input should be greater than or equal to 1",
+        ),
+        ("SIGNFLOW_TRAINING__RUNNER", "celery", "SIGNFLOW_TRAINING__RUNNER=celery needs SIGNFLOW_REDIS_URL"),
+        ("SIGNFLOW_ALLOWED_ORIGINS", "me", "allowed_origins"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_it_was_written(
+    name: str, value: str, complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    assert main([]) == 2
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert complaint in told
+    assert "pydantic" not in told
+
+
+def test_a_misspelt_setting_is_found_and_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PROT", "STREAM__MAX_SESSION", "DOMAIN", "PORT", "BACKEND_PORT"):
+        monkeypatch.setenv(f"SIGNFLOW_{name}", "1")
+
+    assert find_misspelt() == {
+        "SIGNFLOW_PROT": "SIGNFLOW_PORT",
+        "SIGNFLOW_STREAM__MAX_SESSION": "SIGNFLOW_STREAM__MAX_SESSIONS",
+    }

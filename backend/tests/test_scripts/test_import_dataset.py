@@ -42,7 +42,7 @@ def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
     for source, message in (
         (tmp_path / "absent", "no such file or folder"),
         (tmp_path / "empty", "no known layout"),
-        (tmp_path / "bad.npz", "not a readable .npz"),
+        (tmp_path / "bad.npz", "is no .npz file; make one with"),
     ):
         code, out, errors = run(source, "-o", tmp_path / "out.npz")
         assert (code, out) == (2, "")

@@ -175,7 +175,11 @@ def test_help_says_what_every_option_is_for() -> None:
         (["--output", "model_v1.pt", "--data", "DATA", "--curriculum", "magic"], "--curriculum"),
         (["--output", "model_v1.pt", "--data", "DATA", "--teacher", "nowhere.pt"], "nowhere.pt: no such file"),
         (["--output", "model_v1.pt", "--data", "DATA", "--device", "abacus"], "device 'abacus' cannot be used here"),
-        (["--output", "model_v1.pt", "--data", "DATA", "--val-signer", "zoe"], "no clip of signer zoe"),
+        (
+            ["--output", "model_v1.pt", "--data", "DATA", "--val-signer", "zoe"],
+            "signer zoe; the recordings have",
+        ),
+        (["--output", "model_v1.pt", "--data", "DATA", "--language", "american"], "no ISO 639-3 code"),
         (["--output", "model_v1.pt", "--data", "DATA", "--unseen", "nowhere.json"], "nowhere.json"),
         (["--output", "model_v1.pt", "--data", "DATA", "--unseen", "REPORT"], "judged recipe 'reference'"),
         (["--output", "model_v1.pt", "--data", "DATA", "--unseen", "DATA"], "no report of evaluate_unseen"),
