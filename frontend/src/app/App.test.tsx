@@ -22,6 +22,16 @@ describe('language', () => {
   })
 })
 
+describe('an address without a page', () => {
+  it('says so and leads back', async () => {
+    const { user } = renderApp({}, '/nowhere')
+    expect(screen.getByRole('heading', { name: 'There is no page at this address.' })).toBeVisible()
+    expect(screen.getByRole('link', { name: 'Skip to the content' })).toHaveAttribute('href', '#main')
+    await user.click(screen.getByRole('link', { name: 'Back to translating' }))
+    expect(screen.getByRole('link', { name: 'Skip to the captions' })).toHaveAttribute('href', '#captions')
+  })
+})
+
 describe('appearance', () => {
   it('goes from the system’s to light to dark', async () => {
     followTheme()

@@ -1,6 +1,6 @@
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { lazy, Suspense, useEffect, useState } from 'react'
-import { BrowserRouter, Route, Routes } from 'react-router'
+import { BrowserRouter, Link, Route, Routes } from 'react-router'
 import { ControllerContext } from '@/features/translate/ControllerContext'
 import type { TranslateController } from '@/features/translate/model'
 import { I18nProvider, useI18n } from '@/i18n/I18n'
@@ -48,5 +48,12 @@ function EngineLocale({ controller }: { controller: TranslateController }) {
 
 function NotFound() {
   const { t } = useI18n()
-  return <main className="mx-auto max-w-7xl px-6 py-16 text-xl">{t.common.notFound}</main>
+  return (
+    <main id="main" tabIndex={-1} className="mx-auto max-w-7xl px-6 py-16">
+      <h1 className="text-xl">{t.common.notFound}</h1>
+      <Link to="/" className="mt-4 inline-block text-accent underline">
+        {t.common.backToTranslating}
+      </Link>
+    </main>
+  )
 }

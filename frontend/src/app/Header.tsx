@@ -1,5 +1,5 @@
 import { Languages, Monitor, Moon, Sun } from 'lucide-react'
-import { NavLink } from 'react-router'
+import { NavLink, useLocation } from 'react-router'
 import { IconButton } from '@/components/ui/Button'
 import { useI18n } from '@/i18n/I18n'
 import { THEMES, usePreferences, type Theme } from '@/preferences/preferences'
@@ -8,13 +8,14 @@ const THEME_ICONS = { system: Monitor, light: Sun, dark: Moon }
 
 export function Header() {
   const { t } = useI18n()
+  const isHome = useLocation().pathname === '/'
   return (
     <header className="mx-auto flex max-w-7xl items-center gap-1 px-4 py-1.5 sm:gap-2 sm:px-6 sm:py-3">
       <a
-        href="#captions"
+        href={isHome ? '#captions' : '#main'}
         className="absolute top-2 left-2 z-40 -translate-y-20 rounded-xl bg-accent px-4 py-3 text-on-accent focus:translate-y-0"
       >
-        {t.nav.skip}
+        {isHome ? t.nav.skip : t.nav.skipToContent}
       </a>
       <NavLink to="/" aria-label={`SignFlow, ${t.nav.translate}`} className="flex items-center gap-2.5 rounded-lg">
         <Mark />

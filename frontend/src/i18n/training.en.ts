@@ -78,7 +78,7 @@ export const trainingEn = {
     exporting: 'Writing the model files',
   } as Record<string, string>,
   waiting: {
-    process: 'Starts as soon as the training before it has ended.',
+    process: 'Starts now, or as soon as a training before it has ended.',
     celery: 'Starts as soon as a worker is free. On a machine that shall train, “make worker” starts one.',
   },
   progress: (step: number, steps: number) => `Step ${step} of ${steps}`,

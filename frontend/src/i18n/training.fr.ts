@@ -90,7 +90,7 @@ export const trainingFr: typeof trainingEn = {
     exporting: 'Écriture des fichiers du modèle',
   },
   waiting: {
-    process: 'Commence dès que l’entraînement précédent est terminé.',
+    process: 'Commence tout de suite, ou dès qu’un entraînement en cours est terminé.',
     celery:
       'Commence dès qu’un processus d’entraînement est libre. Sur une machine qui doit entraîner, «\u00a0make worker\u00a0» en lance un.',
   },

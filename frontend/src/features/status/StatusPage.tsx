@@ -14,7 +14,7 @@ const REFRESH_MS = 5000
 export function StatusPage() {
   const { t } = useI18n()
   return (
-    <main className="mx-auto flex max-w-4xl flex-col gap-5 px-4 pt-4 pb-12 sm:px-6">
+    <main id="main" tabIndex={-1} className="mx-auto flex max-w-4xl flex-col gap-5 px-4 pt-4 pb-12 sm:px-6">
       <div>
         <h1 className="text-3xl font-semibold tracking-tight">{t.status.title}</h1>
         <p className="text-muted">{t.status.lead}</p>

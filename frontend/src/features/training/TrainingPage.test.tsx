@@ -204,7 +204,7 @@ describe('a training', () => {
   it('that waits says for what', async () => {
     open({})
     await say(update({ session: { ...SESSION, status: 'queued', phase: null, step: 0 } }))
-    expect(await screen.findByText('Starts as soon as the training before it has ended.')).toBeVisible()
+    expect(await screen.findByText('Starts now, or as soon as a training before it has ended.')).toBeVisible()
   })
 
   it('is deleted after a second question', async () => {

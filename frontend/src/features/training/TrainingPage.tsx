@@ -25,7 +25,7 @@ export function TrainingPage() {
     retry: false,
   })
   return (
-    <main className="mx-auto flex max-w-5xl flex-col gap-5 px-4 pt-4 pb-16 sm:px-6">
+    <main id="main" tabIndex={-1} className="mx-auto flex max-w-5xl flex-col gap-5 px-4 pt-4 pb-16 sm:px-6">
       <div>
         <h1 className="text-3xl font-semibold tracking-tight">{t.training.title}</h1>
         <p className="max-w-prose text-muted">{t.training.lead}</p>

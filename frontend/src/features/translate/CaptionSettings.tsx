@@ -25,7 +25,7 @@ export function CaptionSettings() {
           sideOffset={8}
           collisionPadding={12}
           align="end"
-          className="z-20 max-h-(--radix-popover-content-available-height) w-[min(24rem,calc(100vw-1.5rem))] overflow-y-auto rounded-2xl border border-line bg-surface p-4 text-ink shadow-card"
+          className="z-20 max-h-(--radix-popover-content-available-height) w-[min(25rem,calc(100vw-1.5rem))] overflow-y-auto rounded-2xl border border-line bg-surface p-4 text-ink shadow-card"
         >
           <p
             className="mb-3 flex h-20 items-center overflow-hidden rounded-xl bg-sunken px-4 leading-none font-medium whitespace-nowrap"
@@ -34,7 +34,7 @@ export function CaptionSettings() {
             {t.captionSettings.sample}
           </p>
           <div className="mb-2 flex items-center gap-4">
-            <label htmlFor={sizeId} className="w-16 shrink-0 font-medium">
+            <label htmlFor={sizeId} className="w-24 shrink-0 font-medium">
               {t.captionSettings.size}
             </label>
             <input
@@ -104,7 +104,7 @@ function Swatches<T extends keyof ReturnType<typeof useI18n>['t']['captionSettin
   const id = useId()
   return (
     <div className="mb-3 flex items-center gap-4">
-      <span id={id} className="w-16 shrink-0 font-medium">
+      <span id={id} className="w-24 shrink-0 font-medium">
         {title}
       </span>
       <RadioGroup.Root
@@ -114,7 +114,7 @@ function Swatches<T extends keyof ReturnType<typeof useI18n>['t']['captionSettin
           onChange(name as T)
         }}
         orientation="horizontal"
-        className="flex gap-2"
+        className="flex flex-wrap gap-1.5"
       >
         {options.map(([name, hex]) => (
           <RadioGroup.Item

@@ -13,6 +13,7 @@ export function Captions() {
   const caption = useTranslate((state) => state.caption)
   const running = useTranslate((state) => state.running)
   const source = useTranslate((state) => state.source)
+  const hasSigns = useTranslate((state) => state.signs.length > 0)
   const sizeRem = usePreferences((state) => state.captionSizeRem)
   const colour = usePreferences((state) => state.captionColour)
   const background = usePreferences((state) => state.captionBackground)
@@ -49,7 +50,7 @@ export function Captions() {
       {empty && (
         <div>
           <p className="text-2xl font-medium">{t.captions.empty}</p>
-          <p className="mt-2 opacity-80">{emptyAdvice(t, source, running)}</p>
+          <p className="mt-2 opacity-80">{emptyAdvice(t, source, running, hasSigns)}</p>
           {source !== 'file' && <p className="opacity-80">{t.captions.spellHint}</p>}
         </div>
       )}
@@ -58,8 +59,9 @@ export function Captions() {
 }
 
 /** What to do next while there is no caption yet. */
-function emptyAdvice(t: Dictionary, source: TranslateState['source'], running: boolean): string {
-  if (source === 'file') return running ? t.captions.waitingFile : t.captions.noneInFile
+function emptyAdvice(t: Dictionary, source: TranslateState['source'], running: boolean, hasSigns: boolean): string {
+  if (source === 'file' && running) return t.captions.waitingFile
+  if (source === 'file') return hasSigns ? t.captions.keptInHistory : t.captions.noneInFile
   return running ? t.captions.waiting : t.captions.emptyHow
 }
 

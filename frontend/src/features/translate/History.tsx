@@ -57,12 +57,14 @@ function HistorySign({ sign, onCorrect }: { sign: Sign; onCorrect: (signId: numb
   const { t, percent } = useI18n()
   const signText = useSignText()
   const label = sign.chosen ?? sign.label
+  const likeliest = sign.alternatives[0]
+  const guess = label === null && likeliest ? `${signText(likeliest.label)}? ` : ''
   const text = label === null ? t.history.notSure : signText(label)
   const was = sign.chosen !== undefined && sign.label !== null && sign.chosen !== sign.label
   const notes = [
     sign.undone ? t.history.undone : null,
     was && sign.label !== null ? t.history.was(signText(sign.label)) : null,
-    sign.chosen === undefined && !sign.undone ? t.correct.percent(percent(sign.confidence)) : null,
+    sign.chosen === undefined && !sign.undone ? guess + t.correct.percent(percent(sign.confidence)) : null,
   ]
   return (
     <button

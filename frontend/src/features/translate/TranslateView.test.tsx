@@ -161,6 +161,22 @@ describe('putting a sign right', () => {
     expect(screen.queryByRole('dialog')).toBeNull()
   })
 
+  it('shows the likeliest reading of a sign that it is not sure of, so that the figure is not taken for doubt', () => {
+    const unsure = sign(1, null)
+    renderApp({ ...RUNNING, signs: [unsure] })
+    const [best] = unsure.alternatives
+    expect(screen.getByRole('button', { name: /^Correct “Not sure”/ })).toHaveTextContent(
+      new RegExp(`Not sure ${best?.label}\\? \\d+%`),
+    )
+  })
+
+  it('does not deny what it has read from a file when the caption was cleared', () => {
+    const { set } = renderApp({ ...RUNNING, source: 'file', running: false, caption: '', signs: [sign(1, 'hello')] })
+    expect(screen.getByText(/kept under History/)).toBeVisible()
+    set({ signs: [] })
+    expect(screen.getByText('No sign was recognised in this file.')).toBeVisible()
+  })
+
   it('reaches earlier signs through the history, until the next sign comes', async () => {
     const { controller, set, user } = renderApp({ ...RUNNING, signs: [sign(1, 'goodbye'), sign(2, 'hello')] })
     await user.click(screen.getByRole('button', { name: /^Correct “goodbye”/ }))
