@@ -16,11 +16,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from app.ml.artifacts import (
-    ModelFiles,
     ModelManifest,
     check_feature_spec,
     file_sha256,
-    find_model,
     read_manifest,
     require_same_model,
 )
@@ -32,6 +30,7 @@ from app.ml.inference.loading import open_backend
 from app.ml.landmarks.features import FeatureBatch, extract_batch, get_feature_spec
 from app.ml.landmarks.normalise import check_window
 from app.ml.metrics import NULL_METRICS, Fallback, InferenceMetrics, Stage
+from app.ml.model_files import ModelFiles, find_model
 from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
 
 BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch", "openvino"]

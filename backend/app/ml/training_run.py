@@ -121,8 +121,7 @@ class TrainingOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Answers:
-    """Logits and familiarity `[N, C]` for the clips of signs of the people held out, and which sign and signer each
-    is."""
+    """Logits and familiarity `[N, C]` for the held-out people's clips of signs, and each clip's sign and signer."""
 
     logits: FloatArray
     familiarity: FloatArray
@@ -243,7 +242,6 @@ def _run(
             signers=[example.signer for example in judged],
             labels=labels,
         )
-    judgement = None if answers is None else _judge(answers)
     calibration, calibrated_on = _calibrate(plan, answers, num_signs=num_signs)
     manifest = describe_model(
         train,
@@ -267,9 +265,8 @@ def _run(
     )
     on_phase(Phase.EXPORTING)
     plan.output.parent.mkdir(parents=True, exist_ok=True)
-    manifest = save_torch_artifact(
-        plan.output, state_dict=result.model.state_dict(), manifest=replace(manifest, calibration=calibration)
-    )
+    manifest = replace(manifest, calibration=calibration)
+    manifest = save_torch_artifact(plan.output, state_dict=result.model.state_dict(), manifest=manifest)
     files = [plan.output, plan.output.with_suffix(".onnx")]
     export_to_onnx(plan.output, files[1])
     if plan.int8:
@@ -278,7 +275,7 @@ def _run(
     outcome = TrainingOutcome(
         manifest=manifest,
         files=files,
-        judgement=judgement,
+        judgement=None if answers is None else _judge(answers),
         num_clips=len(dataset),
         num_copies=sum(map(len, copies)) - len(copies),
         seconds=time.monotonic() - started_s,
@@ -369,8 +366,7 @@ def _calibrate(plan: TrainingPlan, answers: _Answers | None, *, num_signs: int) 
     if answers is None:
         return Calibration(), "nobody"
     temperature = fit_temperature(answers.logits, answers.targets)
-    probabilities = softmax(answers.logits / np.float32(temperature))
-    scores = score_signs(probabilities, answers.familiarity, np.arange(num_signs))
+    scores = score_signs(softmax(answers.logits / np.float32(temperature)), answers.familiarity, np.arange(num_signs))
     threshold = choose_threshold(scores, acceptance=SHIPPED_ACCEPTANCE)
     return Calibration(temperature=temperature, threshold=threshold), ", ".join(sorted(set(plan.held_out)))
 

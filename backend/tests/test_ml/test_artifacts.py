@@ -17,7 +17,6 @@ from app.ml.artifacts import (
     SignLabel,
     check_feature_spec,
     file_sha256,
-    find_model,
     load_torch_artifact,
     manifest_from_json,
     manifest_to_json,
@@ -27,6 +26,7 @@ from app.ml.artifacts import (
     write_onnx_artifact,
 )
 from app.ml.errors import ArtifactError, ManifestMismatchError, ModelNotFoundError
+from app.ml.model_files import find_model
 from app.ml.onnx_metadata import read_entries, seal
 from tests.untrained_model import make_manifest, write_untrained_model
 
