@@ -178,6 +178,7 @@ class Connection:
                     end_ms=event.end_ms,
                     model_version=event.model_version,
                     latency_ms=event.latency_ms,
+                    is_repeat=event.is_repeat,
                 )
             )
         elif isinstance(event, StateChanged):

@@ -179,7 +179,10 @@ class PartialMessage(_ServerMessage):
 
 
 class SignMessage(_ServerMessage):
-    """A finished sign; `label` null is "not sure". `id` counts from 1 in a session."""
+    """A finished sign; `label` null is "not sure". `id` counts from 1 in a session.
+
+    `is_repeat`: the second half of a sign that was cut in two; the caption shows it once, and undo takes both.
+    """
 
     type: Literal["sign"] = "sign"
     id: int
@@ -190,6 +193,7 @@ class SignMessage(_ServerMessage):
     end_ms: float
     model_version: str
     latency_ms: float
+    is_repeat: bool = False
 
 
 class CaptionMessage(_ServerMessage):

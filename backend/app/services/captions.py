@@ -56,8 +56,12 @@ class CaptionBuilder:
         self._entries: deque[CaptionEntry] = deque(maxlen=rules.history_signs)
         self.locale = locale
 
-    def add(self, sign_id: int, label: str | None, *, start_ms: float, end_ms: float) -> None:
-        """Take the next finished sign; the oldest is forgotten when the history is full."""
+    def add(self, sign_id: int, label: str | None, *, start_ms: float, end_ms: float) -> bool:
+        """Take the next finished sign; the oldest is forgotten when the history is full.
+
+        Returns:
+            Whether it is the second half of a sign that was cut in two: it does not show, and goes when that one goes.
+        """
         previous = next((entry for entry in reversed(self._entries) if entry.label is not None), None)
         is_repeat = (
             label is not None
@@ -68,6 +72,7 @@ class CaptionBuilder:
         self._entries.append(
             CaptionEntry(sign_id=sign_id, label=label, start_ms=start_ms, end_ms=end_ms, is_repeat=is_repeat)
         )
+        return is_repeat
 
     def undo(self) -> bool:
         """Take out the last sign that shows; False when nothing does."""

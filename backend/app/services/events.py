@@ -18,7 +18,10 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignFinished:
-    """A finished sign; `label` None is "not sure". `latency_ms` is from its last frame's arrival to the answer."""
+    """A finished sign; `label` None is "not sure". `latency_ms` is from its last frame's arrival to the answer.
+
+    `is_repeat`: the second half of a sign that was cut in two; the caption shows it once.
+    """
 
     sign_id: int
     label: str | None
@@ -28,6 +31,7 @@ class SignFinished:
     end_ms: float
     model_version: str
     latency_ms: float
+    is_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

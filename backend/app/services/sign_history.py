@@ -30,6 +30,7 @@ class SignHistory:
         """Take the next sign."""
         self._record = None
         self._num_signs += 1
+        is_repeat = self._caption.add(self._num_signs, event.label, start_ms=event.start_ms, end_ms=event.end_ms)
         sign = SignFinished(
             sign_id=self._num_signs,
             label=event.label,
@@ -39,11 +40,11 @@ class SignHistory:
             end_ms=event.end_ms,
             model_version=event.model_version,
             latency_ms=latency_ms,
+            is_repeat=is_repeat,
         )
         self._signs.append(sign)
         self._windows[sign.sign_id] = event.window
         self._windows.pop(sign.sign_id - self._clips_in_memory, None)
-        self._caption.add(sign.sign_id, sign.label, start_ms=sign.start_ms, end_ms=sign.end_ms)
         return sign
 
     def find(self, sign_id: int) -> tuple[SignFinished, LandmarkWindow | None] | None:

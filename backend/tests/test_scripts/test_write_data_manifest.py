@@ -46,4 +46,4 @@ def test_broken_files_and_missing_manifests_are_named(tmp_path: Path) -> None:
     assert [result.exit_code for result in (nowhere, unwritten, broken)] == [2, 2, 2]
     assert "is no folder" in nowhere.stderr
     assert "write it without --check" in unwritten.stderr
-    assert "broken.npz is no clip or data set file" in broken.stderr
+    assert "broken.npz is no .npz file; make one with" in broken.stderr

@@ -72,6 +72,15 @@ def test_undo_takes_out_what_was_seen_last() -> None:
     assert caption.text == ""
 
 
+def test_the_second_half_of_a_cut_sign_is_told() -> None:
+    caption = build(("hello", 0, 500))
+
+    assert not caption.add(2, "yes", start_ms=1_000, end_ms=1_500)
+    assert caption.add(3, "yes", start_ms=1_550, end_ms=1_700)
+    assert not caption.add(4, None, start_ms=1_750, end_ms=1_900)
+    assert caption.text == "hello yes"
+
+
 def test_a_correction_to_nothing_takes_the_sign_out_and_an_old_one_is_unknown() -> None:
     caption = build(("hello", 0, 500), ("yes", 1_000, 1_500))
 

@@ -53,7 +53,7 @@ export class FakeWebSocket implements WebSocketLike {
     })
   }
 
-  sign(id: number, label: string | null = 'hello'): void {
+  sign(id: number, label: string | null = 'hello', { is_repeat = false } = {}): void {
     this.answer({
       type: 'sign',
       id,
@@ -64,6 +64,7 @@ export class FakeWebSocket implements WebSocketLike {
       end_ms: id * 1000 + 500,
       model_version: 'v1',
       latency_ms: 3,
+      is_repeat,
     })
   }
 

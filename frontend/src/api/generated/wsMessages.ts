@@ -142,6 +142,8 @@ export interface AlternativeMessage {
 }
 /**
  * A finished sign; `label` null is "not sure". `id` counts from 1 in a session.
+ *
+ * `is_repeat`: the second half of a sign that was cut in two; the caption shows it once, and undo takes both.
  */
 export interface SignMessage {
   type: "sign";
@@ -153,6 +155,7 @@ export interface SignMessage {
   end_ms: number;
   model_version: string;
   latency_ms: number;
+  is_repeat: boolean;
 }
 /**
  * The whole caption as it reads now.

@@ -8,12 +8,11 @@ import { useTranslate } from './ControllerContext'
 import type { TranslateState } from './model'
 
 /** The text itself. Only the final words are a live region: a screen reader hears each word once, never the guesses. */
-export function Captions() {
+export function Captions({ wasCleared }: { wasCleared: boolean }) {
   const { t } = useI18n()
   const caption = useTranslate((state) => state.caption)
   const running = useTranslate((state) => state.running)
   const source = useTranslate((state) => state.source)
-  const hasSigns = useTranslate((state) => state.signs.length > 0)
   const sizeRem = usePreferences((state) => state.captionSizeRem)
   const colour = usePreferences((state) => state.captionColour)
   const background = usePreferences((state) => state.captionBackground)
@@ -50,7 +49,7 @@ export function Captions() {
       {empty && (
         <div>
           <p className="text-2xl font-medium">{t.captions.empty}</p>
-          <p className="mt-2 opacity-80">{emptyAdvice(t, source, running, hasSigns)}</p>
+          <p className="mt-2 opacity-80">{emptyAdvice(t, source, running, wasCleared)}</p>
           {source !== 'file' && <p className="opacity-80">{t.captions.spellHint}</p>}
         </div>
       )}
@@ -59,9 +58,9 @@ export function Captions() {
 }
 
 /** What to do next while there is no caption yet. */
-function emptyAdvice(t: Dictionary, source: TranslateState['source'], running: boolean, hasSigns: boolean): string {
+function emptyAdvice(t: Dictionary, source: TranslateState['source'], running: boolean, wasCleared: boolean): string {
   if (source === 'file' && running) return t.captions.waitingFile
-  if (source === 'file') return hasSigns ? t.captions.keptInHistory : t.captions.noneInFile
+  if (source === 'file') return wasCleared ? t.captions.keptInHistory : t.captions.noneInFile
   return running ? t.captions.waiting : t.captions.emptyHow
 }
 

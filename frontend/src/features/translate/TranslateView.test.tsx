@@ -170,11 +170,13 @@ describe('putting a sign right', () => {
     )
   })
 
-  it('does not deny what it has read from a file when the caption was cleared', () => {
-    const { set } = renderApp({ ...RUNNING, source: 'file', running: false, caption: '', signs: [sign(1, 'hello')] })
-    expect(screen.getByText(/kept under History/)).toBeVisible()
-    set({ signs: [] })
+  it('does not deny what it has read from a file when the caption was cleared', async () => {
+    const { set, user } = renderApp({ ...RUNNING, source: 'file', running: false, caption: '', signs: [] })
     expect(screen.getByText('No sign was recognised in this file.')).toBeVisible()
+    set({ caption: 'hello', signs: [sign(1, 'hello')] })
+    await user.click(screen.getByRole('button', { name: 'Clear' }))
+    set({ caption: '', signs: [] })
+    expect(screen.getByText(/kept under History/)).toBeVisible()
   })
 
   it('reaches earlier signs through the history, until the next sign comes', async () => {

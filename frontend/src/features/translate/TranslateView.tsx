@@ -120,7 +120,7 @@ export function TranslateView({ dialog, setDialog, panels }: TranslateViewProps)
         <div className="flex flex-col gap-3 sm:gap-5">
           <div className="flex flex-1 flex-col rounded-2xl bg-surface p-2 shadow-card">
             <ConnectionNotice />
-            <Captions />
+            <Captions wasCleared={actions.cleared.length > 0} />
             <CaptionBar actions={actions} />
           </div>
           <Corrections

@@ -47,6 +47,8 @@ export interface Sign {
   /** Time that the server took to answer. */
   latencyMs: number
   modelVersion: string
+  /** The second half of a sign that was cut in two: the caption shows it once. */
+  isRepeat?: boolean
   /** The label that the person put in place of the answer. */
   chosen?: string
   undone?: boolean

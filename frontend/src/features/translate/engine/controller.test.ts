@@ -152,6 +152,20 @@ describe('translating the camera', () => {
     ])
   })
 
+  it('undoes both halves of a sign that was cut in two, and then the sign before', async () => {
+    const { controller, start, network, state } = setUp()
+    await start()
+    network.latest.sign(1, 'cat')
+    network.latest.sign(2, 'dog')
+    network.latest.sign(3, 'dog', { is_repeat: true })
+    const undone = () => state().signs.map((sign) => sign.undone === true)
+
+    controller.undo()
+    expect(undone()).toEqual([false, true, true])
+    controller.undo()
+    expect(undone()).toEqual([true, true, true])
+  })
+
   it('undoes nothing that the server no longer holds', async () => {
     const { controller, start, network, state } = setUp()
     await start()

@@ -71,6 +71,7 @@ function toSign(message: SignMessage, { idOffset }: Session): Sign {
     endMs: message.end_ms,
     latencyMs: message.latency_ms,
     modelVersion: message.model_version,
+    ...(message.is_repeat ? { isRepeat: true } : {}),
   }
 }
 
@@ -98,10 +99,12 @@ export function changes(state: TranslateState, message: ServerMessage, session: 
   }
 }
 
-/** Marks the sign that the server takes back: the session's last one that shows. */
+/** Marks the sign that the server takes back: the session's last one that shows, with the second half of a cut one. */
 export function withLastUndone(signs: Sign[], { lastSignBefore }: Session): Sign[] {
-  const index = signs.findLastIndex(
-    (sign) => sign.id > lastSignBefore && !sign.undone && (sign.chosen ?? sign.label) !== null,
+  const counts = (sign: Sign) => sign.id > lastSignBefore && !sign.undone && (sign.chosen ?? sign.label) !== null
+  const shows = (sign: Sign) => counts(sign) && (sign.chosen !== undefined || !sign.isRepeat)
+  const index = signs.findLastIndex(shows)
+  return signs.map((sign, position) =>
+    index >= 0 && position >= index && counts(sign) ? { ...sign, undone: true } : sign,
   )
-  return signs.map((sign, position) => (position === index ? { ...sign, undone: true } : sign))
 }
