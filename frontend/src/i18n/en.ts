@@ -79,6 +79,10 @@ export const en = {
       what: 'This file could not be read.',
       todo: 'Choose a video that this browser can play (MP4 or WebM), or a landmark clip (.npz) made by SignFlow.',
     },
+    file_is_data_set: {
+      what: 'This file is a data set of many clips, and one clip can be translated at a time.',
+      todo: 'Drop a single clip, or stream the whole set to the server with “python -m scripts.replay”.',
+    },
     file_no_frames: {
       what: 'No person was found in this file.',
       todo: 'Choose a recording with shoulders and hands in view.',

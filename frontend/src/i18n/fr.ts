@@ -89,6 +89,10 @@ export const fr: Dictionary = {
       what: 'Ce fichier n’a pas pu être lu.',
       todo: 'Choisissez une vidéo que ce navigateur sait lire (MP4 ou WebM) ou un clip de points (.npz) créé par SignFlow.',
     },
+    file_is_data_set: {
+      what: 'Ce fichier est un jeu de données\u00a0: il contient de nombreux clips, et un seul peut être traduit à la fois.',
+      todo: 'Déposez un seul clip, ou envoyez le jeu entier au serveur avec «\u00a0python -m scripts.replay\u00a0».',
+    },
     file_no_frames: {
       what: 'Personne n’a été trouvé dans ce fichier.',
       todo: 'Choisissez un enregistrement où l’on voit les épaules et les mains.',

@@ -19,6 +19,11 @@ export class ClipFileError extends Error {
   override name = 'ClipFileError'
 }
 
+/** The file holds many clips where one is needed. */
+export class DataSetFileError extends ClipFileError {
+  override name = 'DataSetFileError'
+}
+
 interface NpyArray {
   shape: number[]
   values: ArrayLike<number>
@@ -59,12 +64,12 @@ export function parseNpy(name: string, file: Uint8Array): NpyArray {
 }
 
 /**
- * @throws ClipFileError when the bytes are no landmark clip
+ * @throws ClipFileError when the bytes are no landmark clip; DataSetFileError when they are many clips
  */
 export function readClip(bytes: Uint8Array): Clip {
   const arrays = unzip(bytes)
   if (arrays['landmarks_q.npy'] !== undefined) {
-    throw new ClipFileError('this is a data set of many clips; replay it with scripts/replay.py')
+    throw new DataSetFileError('"landmarks_q" holds many clips')
   }
   const array = (key: string): NpyArray | null => {
     const file = arrays[`${key}.npy`]

@@ -22,6 +22,7 @@ export type Problem =
   | 'server_busy'
   | 'no_model'
   | 'file_unreadable'
+  | 'file_is_data_set'
   | 'file_no_frames'
 
 export interface Stage {

@@ -2,7 +2,7 @@
  * Files as sources: a video is decoded frame by frame with its real times and detected like the camera, a landmark clip is sent as it is.
  * Both are consumed as fast as the rest can follow; nothing is dropped.
  */
-import { ClipFileError, readClip } from '@/lib/clip'
+import { ClipFileError, DataSetFileError, readClip } from '@/lib/clip'
 import { EngineError, describe } from './problems'
 
 export interface FileInfo {
@@ -34,7 +34,7 @@ const ZIP_MAGIC = 0x504b0304
 /**
  * Opens a dropped file, whatever its name says.
  *
- * @throws EngineError `file_unreadable` or `file_no_frames`
+ * @throws EngineError `file_unreadable`, `file_is_data_set` or `file_no_frames`
  */
 export async function openFileSource(file: Blob): Promise<VideoSource | ClipSource> {
   const start = new DataView(await file.slice(0, 4).arrayBuffer())
@@ -50,8 +50,9 @@ async function openClip(file: Blob): Promise<ClipSource> {
     if (first === undefined || last === undefined) throw new EngineError('file_no_frames', 'the clip has no frames')
     return { kind: 'clip', frames, width: clip.width, height: clip.height, durationMs: last.timeMs - first.timeMs }
   } catch (error) {
-    if (error instanceof ClipFileError) throw new EngineError('file_unreadable', error.message, { cause: error })
-    throw error
+    if (!(error instanceof ClipFileError)) throw error
+    const problem = error instanceof DataSetFileError ? 'file_is_data_set' : 'file_unreadable'
+    throw new EngineError(problem, error.message, { cause: error })
   }
 }
 
