@@ -1,5 +1,6 @@
 """`/api/v1/translate/stream`: the live translation socket, protocol `signflow.v1`."""
 
+import logging
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket
@@ -10,6 +11,7 @@ from app.api.errors import ErrorBody
 from app.api.ws_messages import SUBPROTOCOL
 
 router = APIRouter(prefix="/api/v1/translate")
+logger = logging.getLogger(__name__)
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -53,5 +55,6 @@ def is_allowed_origin(origin: str, *, host: str, allowed: frozenset[str]) -> boo
 
 async def refuse(websocket: WebSocket, status: int, code: str, message: str) -> None:
     """Answer the wish for a socket with an HTTP error."""
+    logger.warning("refused a socket: %s", message)
     body = ErrorBody(code=code, message=message).model_dump()
     await websocket.send_denial_response(JSONResponse(body, status_code=status))

@@ -33,6 +33,11 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(entry).decode()
 
 
+def is_worth_logging(record: logging.LogRecord) -> bool:
+    """False for what uvicorn logs as its own error whenever a socket is refused with an HTTP answer, as ours are."""
+    return record.msg != "ASGI callable returned without completing handshake."
+
+
 def configure_logging(*, log_format: LogFormat, level: str) -> None:
     """Send all logs to stderr in one format; libraries that chatter are held to warnings."""
     if log_format == "json":
@@ -44,3 +49,4 @@ def configure_logging(*, log_format: LogFormat, level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
