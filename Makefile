@@ -76,7 +76,7 @@ secrets: ## write the secrets that docker-compose*.yml want, and that .env has n
 
 .PHONY: worker
 worker: $(SCALE) ## train what the page's trainings ask for, from Redis (needs SIGNFLOW_REDIS_URL and SIGNFLOW_TRAINING__RUNNER=celery)
-	@cd backend && exec $(PYTHON_BIN) -m app.worker
+	@cd backend && exec $(PYTHON_BIN) -m app.training_worker
 
 .PHONY: setup
 setup: $(BASE) $(PAGE) ## install and build only, start nothing

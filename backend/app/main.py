@@ -11,14 +11,15 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from app.bootstrap import build_app, check_exposure, make_session_store, prepare_database
+from app.bootstrap.app import build_app, check_exposure, prepare_database
+from app.bootstrap.sessions import make_session_store
 from app.core.config import Settings, describe_mistakes, find_misspelt
 from app.core.errors import ConfigurationError
 from app.core.logging import configure_logging
 from app.core.metrics import shared_by_workers
 from app.server import SPREADS_CONNECTIONS, SWITCH_INTERVAL_S, bind_beside, make_server, open_socket
 from app.services.operator_service import OperatorService, load_operator
-from app.workers import WorkerSupervisor
+from app.supervisor import WorkerSupervisor
 
 logger = logging.getLogger("app.main")
 console = Console(soft_wrap=True, highlight=False)

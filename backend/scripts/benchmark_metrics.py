@@ -19,8 +19,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.client.benchmark import measure_calibration_ms
 from app.core.metrics import TIMED_EVERY, ServerMetrics
+from app.harness.benchmark import measure_calibration_ms
 from app.ml.metrics import Stage
 from app.ml.types import Alternative, Prediction
 

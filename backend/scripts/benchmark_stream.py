@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from app.client.benchmark import BenchmarkReport, Quantiles, run_benchmark
-from app.client.server_process import RunningServer, read_vocabulary, require_ready, start_server
+from app.harness.benchmark import BenchmarkReport, Quantiles, run_benchmark
+from app.harness.server_process import RunningServer, read_vocabulary, require_ready, start_server
 from scripts.console import STDERR, fail, user_errors
 from scripts.signing_streams import make_streams
 

@@ -24,13 +24,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from app.client.benchmark import measure_calibration_ms
 from app.core.config import BACKEND_DIR
+from app.harness.benchmark import measure_calibration_ms
 from app.ml.errors import MissingExtraError, ModelNotFoundError
+from app.ml.evaluation.throughput import BackendFigures, Mode, Plan, measure_backend
 from app.ml.inference.remote import RemoteOptions, RemotePredictor, RemoteProtocol
 from app.ml.model_configs import model_config_names
 from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
-from app.ml.throughput import BackendFigures, Mode, Plan, measure_backend
 from app.ml.types import LandmarkWindow
 from scripts.console import STDERR, fail, user_errors
 from tests.parametric_signer import LABELS, make_person, perform_stream  # runs from a checkout, as all scripts do

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from app.client.benchmark import measure_calibration_ms
-from app.ml.clips import load_dataset
-from app.ml.comparison import Outcome
+from app.harness.benchmark import measure_calibration_ms
 from app.ml.errors import MissingExtraError
-from app.ml.model_comparison import Comparison, Rules, Side, compare_models
+from app.ml.evaluation.comparison import Outcome
+from app.ml.evaluation.model_comparison import Comparison, Rules, Side, compare_models
+from app.ml.recordings.clips import load_dataset
 from scripts.console import STDERR, fail, user_errors
 
 EXIT_CODES: Final = {Outcome.BETTER: 0, Outcome.WORSE: 1, Outcome.INCONCLUSIVE: 3}
@@ -85,7 +85,7 @@ def main(
 
 def _write(output: Path, comparison: Comparison, machine: str) -> list[Path]:
     try:
-        from app.ml.comparison_report import write_report
+        from app.ml.evaluation.comparison_report import write_report
     except ImportError as error:
         msg = f"--output {output} needs matplotlib: pip install -e 'backend[train]', or leave it out"
         raise MissingExtraError(msg) from error

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from app.ml.clips import Clip, load_dataset
 from app.ml.errors import DatasetError
+from app.ml.recordings.clips import Clip, load_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,16 +24,18 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from app.ml.artifacts import Calibration, load_torch_artifact, save_torch_artifact
-from app.ml.clips import Clip
-from app.ml.dataset import IDLE
+from app.ml.artifacts.files import load_torch_artifact, save_torch_artifact
+from app.ml.artifacts.manifest import Calibration
 from app.ml.errors import DatasetError
+from app.ml.evaluation.live import LiveScore, add_scores, delay_percentile, run_stream, score_stream
+from app.ml.evaluation.signed_streams import SignedStream, build_stream
+from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
 from app.ml.inference.segmenter import SegmenterConfig
-from app.ml.live_evaluation import LiveScore, add_scores, delay_percentile, run_stream, score_stream
 from app.ml.pipeline import SignFlowInferencePipeline
-from app.ml.recipes import get_recipe
-from app.ml.signed_streams import SignedStream, build_stream
-from app.ml.unseen import FoldOutcome, calibrate, describe_model, hold_out, train_fold
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.labels import IDLE
+from app.ml.training.fitting import describe_model
+from app.ml.training.recipes import get_recipe
 from scripts.console import STDERR, user_errors
 from scripts.corpus import load_corpus
 from scripts.evaluate_unseen import kept_folds

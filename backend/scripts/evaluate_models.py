@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from app.ml.clips import Clip, load_dataset
-from app.ml.model_report import ModelReport, score_model
+from app.ml.evaluation.model_report import ModelReport, score_model
 from app.ml.pipeline import SignFlowInferencePipeline
+from app.ml.recordings.clips import Clip, load_dataset
 from scripts.console import STDERR, fail, user_errors
 
 _COLUMNS = ("model", "clip_id", "signer", "label", "predicted", "confidence", "correct", "accepted", "scored")

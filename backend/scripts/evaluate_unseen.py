@@ -21,10 +21,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from app.ml.artifacts import save_torch_artifact
-from app.ml.evaluation import Interval, accepted_fraction, bootstrap_over_people, selective_accuracy
-from app.ml.recipes import get_recipe
-from app.ml.unseen import SHIPPED_ACCEPTANCE, FoldOutcome, calibrate, describe_model, hold_out, train_fold
+from app.ml.artifacts.files import save_torch_artifact
+from app.ml.evaluation.scoring import (
+    SHIPPED_ACCEPTANCE,
+    Interval,
+    accepted_fraction,
+    bootstrap_over_people,
+    selective_accuracy,
+)
+from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
+from app.ml.training.fitting import describe_model
+from app.ml.training.recipes import get_recipe
 from scripts.console import STDERR, user_errors
 from scripts.corpus import CORPORA, load_corpus
 from scripts.options import check_recipe, check_seeds
@@ -35,7 +42,7 @@ def main(
     *,
     language: Annotated[str, typer.Option(help="ISO 639-3 code: ase (ASL) or kvk (Korean SL).")] = "ase",
     recipe: Annotated[
-        str, typer.Option(callback=check_recipe, help="Which recipe to judge; see app/ml/recipes.py.")
+        str, typer.Option(callback=check_recipe, help="Which recipe to judge; see app/ml/training/recipes.py.")
     ] = "starter",
     seeds: Annotated[str, typer.Option(callback=check_seeds, help="Seeds, separated by commas.")] = "0,1,2",
     runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = Path("runs/unseen"),

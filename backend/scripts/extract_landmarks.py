@@ -16,11 +16,11 @@ import orjson
 import typer
 from rich.progress import Progress
 
-from app.ml.clips import Clip, save_clip
 from app.ml.errors import ClipFileError
-from app.ml.importers.videos import find_videos
-from app.ml.landmarks.extraction import extract_clip
 from app.ml.landmarks.layout import part_presence
+from app.ml.recordings.clips import Clip, save_clip
+from app.ml.recordings.extraction import extract_clip
+from app.ml.recordings.importers.videos import find_videos
 from scripts.console import STDERR, fail, user_errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

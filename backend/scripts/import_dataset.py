@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from app.ml.clips import DEFAULT_FRAME_MS, DEFAULT_HEIGHT, DEFAULT_WIDTH, save_dataset
-from app.ml.importers.conversion import Camera, Imported, SourceFormat, import_clips, open_importer
-from app.ml.importers.source import Naming, load_map
+from app.ml.recordings.clips import DEFAULT_FRAME_MS, DEFAULT_HEIGHT, DEFAULT_WIDTH, save_dataset
+from app.ml.recordings.importers.conversion import Camera, Imported, SourceFormat, import_clips, open_importer
+from app.ml.recordings.importers.source import Naming, load_map
 from scripts.console import STDERR, fail, user_errors
 from scripts.options import check_language
 

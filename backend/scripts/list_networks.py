@@ -15,7 +15,7 @@ from rich.table import Table
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.model import build_model, count_parameters
 from app.ml.model_configs import get_model_config, model_config_names
-from app.ml.recipes import recipe_for_model
+from app.ml.training.recipes import recipe_for_model
 
 
 def main(

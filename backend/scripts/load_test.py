@@ -25,13 +25,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.client.benchmark import BenchmarkReport, run_benchmark
-from app.client.fault_proxy import FaultProxy
-from app.client.faults import FAULTS, Site
-from app.client.load_test import WARM_UP_S, LoadReport, make_joiner, run_load_test
-from app.client.redis_process import RedisProcess
-from app.client.server_process import BACKEND_DIR, RunningServer, ServerProcess, read_vocabulary, start_server
 from app.client.stream_client import Patience
+from app.harness.benchmark import BenchmarkReport, run_benchmark
+from app.harness.fault_proxy import FaultProxy
+from app.harness.faults import FAULTS, Site
+from app.harness.load_test import WARM_UP_S, LoadReport, make_joiner, run_load_test
+from app.harness.redis_process import RedisProcess
+from app.harness.server_process import BACKEND_DIR, RunningServer, ServerProcess, read_vocabulary, start_server
 from scripts.console import STDERR, user_errors
 from scripts.signing_streams import make_streams
 

@@ -7,7 +7,7 @@ from typing import Final, overload
 import typer
 
 from app.ml.model_configs import get_model_config
-from app.ml.recipes import get_recipe
+from app.ml.training.recipes import get_recipe
 
 MODEL_DIR: Final = Path("data/models")
 """Where runs are recorded unless a server is named; the tools are run from `backend`."""

@@ -18,7 +18,8 @@ from typing import Annotated, Final
 
 import typer
 
-from app.ml.artifacts import ModelManifest, check_feature_spec, read_manifest
+from app.ml.artifacts.files import read_manifest
+from app.ml.artifacts.manifest import ModelManifest, check_feature_spec
 from app.ml.errors import ArtifactError, MissingExtraError
 from scripts.console import user_errors
 

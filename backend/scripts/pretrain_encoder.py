@@ -18,17 +18,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from app.ml.clips import Clip
-from app.ml.dataset import data_fingerprint
-from app.ml.importers.conversion import Camera, SourceFormat, import_clips, open_importer
-from app.ml.importers.source import Naming
-from app.ml.importers.videos import find_videos
-from app.ml.landmarks.extraction import extract_clip
 from app.ml.pretraining import pretrain
-from app.ml.recipes import recipe_for_model
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.copies import data_fingerprint
+from app.ml.recordings.extraction import extract_clip
+from app.ml.recordings.importers.conversion import Camera, SourceFormat, import_clips, open_importer
+from app.ml.recordings.importers.source import Naming
+from app.ml.recordings.importers.videos import find_videos
 from app.ml.tracking import NullTracker, RunDescription, finished, flatten, make_tracker
 from app.ml.trainer import Progress
 from app.ml.training.config import PretrainingConfig
+from app.ml.training.recipes import recipe_for_model
 from scripts.console import STDERR, fail, user_errors
 from scripts.options import MODEL_DIR, check_model
 

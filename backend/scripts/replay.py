@@ -27,7 +27,7 @@ from app.api.ws_messages import (
 )
 from app.client.recordings import Choice, load_recording
 from app.client.stream_client import StreamClient, stream_url
-from app.ml.clips import Clip
+from app.ml.recordings.clips import Clip
 from scripts.console import STDERR, fail, user_errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -1,8 +1,8 @@
 """Compares networks and techniques on people they have never seen, and says which claims held.
 
-A row of the study is a recipe (`app/ml/recipes.py`), the people held out in turn, the seeds, and the recipe that it is
-paired with. Finished folds are kept in `--runs`, shared with evaluate_unseen: an interrupted study goes on where it
-stopped. Test-time augmentation trains nothing: it asks the kept models again.
+A row of the study is a recipe (`app/ml/training/recipes.py`), the people held out in turn, the seeds, and the recipe
+that it is paired with. Finished folds are kept in `--runs`, shared with evaluate_unseen: an interrupted study goes on
+where it stopped. Test-time augmentation trains nothing: it asks the kept models again.
 
     python -m scripts.run_study --data ../../shared/data --output ../docs/study.md
 """
@@ -19,21 +19,22 @@ import numpy as np
 import typer
 from rich.progress import Progress
 
-from app.ml.artifacts import ModelManifest, load_torch_artifact
-from app.ml.comparison import compare_folds
-from app.ml.dataset import BACKGROUND
+from app.ml.artifacts.files import load_torch_artifact
+from app.ml.artifacts.manifest import ModelManifest
+from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import DatasetError
-from app.ml.evaluation import Interval, accepted_fraction, bootstrap_over_people
+from app.ml.evaluation.comparison import compare_folds
+from app.ml.evaluation.scoring import SHIPPED_ACCEPTANCE, Interval, accepted_fraction, bootstrap_over_people
+from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, judge_fold, train_fold
 from app.ml.export import export_to_onnx
-from app.ml.familiarity import prototypes_from_text
 from app.ml.landmarks.layout import NUM_POINTS
 from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig
 from app.ml.pipeline import SignFlowInferencePipeline
-from app.ml.recipes import get_recipe
+from app.ml.recordings.labels import BACKGROUND
+from app.ml.training.recipes import get_recipe
 from app.ml.tta import NUM_VIEWS
 from app.ml.types import LandmarkWindow
-from app.ml.unseen import SHIPPED_ACCEPTANCE, FoldOutcome, calibrate, hold_out, judge_fold, train_fold
 from scripts.console import STDERR, user_errors
 from scripts.corpus import CORPORA
 from scripts.evaluate_unseen import fold_path, load_corpus_once, run_fold

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from app.ml.clips import Clip, load_dataset
 from app.ml.errors import DatasetError
-from app.ml.signed_streams import SignedStream, build_stream, cut_stream
+from app.ml.evaluation.signed_streams import SignedStream, build_stream, cut_stream
+from app.ml.recordings.clips import Clip, load_dataset
 from tests.parametric_signer import LABELS, make_person, perform_stream  # runs from a checkout, as all scripts do
 
 MAX_STREAMS: Final = 8

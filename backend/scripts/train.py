@@ -21,20 +21,20 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from app.ml.artifacts import Calibration
-from app.ml.clips import load_dataset
-from app.ml.dataset import find_copies
+from app.ml.artifacts.manifest import Calibration
 from app.ml.distillation import teacher_from
 from app.ml.errors import DatasetError
 from app.ml.inference.torch_backend import load_model
-from app.ml.recipes import get_recipe, recipe_for_model, total_steps, with_technique
+from app.ml.recordings.clips import load_dataset
+from app.ml.recordings.copies import find_copies
 from app.ml.tracking import NullTracker, make_tracker
 from app.ml.trainer import Progress as TrainingProgress
 from app.ml.training.config import Precision
 from app.ml.training.curricula import CurriculumKind
 from app.ml.training.pretrained import PretrainedEncoder
+from app.ml.training.recipes import get_recipe, recipe_for_model, total_steps, with_technique
+from app.ml.training.run import TrainingPlan, assist_training, run_training
 from app.ml.training.world import joined_world
-from app.ml.training_run import TrainingPlan, assist_training, run_training
 from scripts.console import STDERR, fail, user_errors
 from scripts.corpus import load_corpus
 from scripts.options import MODEL_DIR, check_language, check_model, check_recipe
@@ -47,7 +47,7 @@ def main(
     data: Annotated[list[Path] | None, typer.Option(help="Data sets of your own, instead; may be repeated.")] = None,
     language: Annotated[str, typer.Option(callback=check_language, help="ISO 639-3 code of the signs.")] = "ase",
     recipe: Annotated[
-        str, typer.Option(callback=check_recipe, help="Which recipe; see app/ml/recipes.py.")
+        str, typer.Option(callback=check_recipe, help="Which recipe; see app/ml/training/recipes.py.")
     ] = "starter",
     model: Annotated[
         str | None,

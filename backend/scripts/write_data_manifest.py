@@ -15,8 +15,8 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from app.ml.artifacts import file_sha256
-from app.ml.dataset_summary import DataSummary
+from app.ml.artifacts.files import file_sha256
+from app.ml.recordings.summary import DataSummary
 from app.services.dataset_catalog import DataSet, DatasetCatalog
 from scripts.console import STDERR, fail, user_errors
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 
-from app.ml.artifacts import ModelManifest, read_manifest
+from app.ml.artifacts.files import read_manifest
+from app.ml.artifacts.manifest import ModelManifest
 from scripts.console import user_errors
 
 Report = dict[str, Any]

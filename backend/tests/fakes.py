@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.ml.artifacts import ModelManifest, SignLabel
+from app.ml.artifacts.manifest import ModelManifest, SignLabel
 from app.ml.errors import InvalidLandmarksError
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
 from app.ml.landmarks.wire import encode_frame

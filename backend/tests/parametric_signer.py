@@ -15,10 +15,10 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ml.clips import Clip
-from app.ml.evaluation import TimedSign
+from app.ml.evaluation.scoring import TimedSign
+from app.ml.evaluation.signed_streams import SignedStream
 from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, POSE, RIGHT_HAND
-from app.ml.signed_streams import SignedStream
+from app.ml.recordings.clips import Clip
 
 Array: TypeAlias = NDArray[np.float64]
 Phase: TypeAlias = Array

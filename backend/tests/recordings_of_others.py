@@ -11,8 +11,8 @@ from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 from pyarrow import parquet
 
-from app.ml.clips import Clip
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
+from app.ml.recordings.clips import Clip
 
 HOLISTIC = ("POSE_LANDMARKS", "FACE_LANDMARKS", "LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS")
 

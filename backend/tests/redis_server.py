@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from app.client.redis_process import RedisProcess
+from app.harness.redis_process import RedisProcess
 from tests.binaries import require_binary
 
 

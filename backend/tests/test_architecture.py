@@ -62,7 +62,7 @@ FIXED_MODULES = (
     "app.ml.tracking",
     "app.ml.trainer",
     "app.services.training_service",
-    "app.worker",
+    "app.training_worker",
     "scripts.benchmark_stream",
     "scripts.evaluate_models",
     "scripts.extract_landmarks",
@@ -72,6 +72,27 @@ FIXED_MODULES = (
     "scripts.replay",
     "scripts.train",
 )
+
+ML_FRONT_DOORS = {
+    "batch_processor",
+    "curriculum",
+    "dataset",
+    "distillation",
+    "errors",
+    "export",
+    "metrics",
+    "model",
+    "model_configs",
+    "pipeline",
+    "pretraining",
+    "spatial_encoder",
+    "temporal_pooling",
+    "tracking",
+    "trainer",
+    "tta",
+    "types",
+}
+"""What may stand at the root of `app/ml`; everything else is a part and has a room."""
 
 HEAVY_MODULES = ("torch", "torch_geometric", "mlflow", "mediapipe", "cv2", "matplotlib", "scipy", "onnx", "jax")
 """None of these may be loaded, or needed, to serve an ONNX model."""
@@ -132,6 +153,22 @@ def test_fixed_path_exists(path: str) -> None:
 @pytest.mark.parametrize("module", FIXED_MODULES)
 def test_fixed_module_can_be_imported(module: str) -> None:
     importlib.import_module(module)
+
+
+def test_the_root_of_the_library_holds_front_doors_only() -> None:
+    at_root = {path.stem for path in (BACKEND / "app" / "ml").glob("*.py")} - {"__init__"}
+
+    assert at_root == ML_FRONT_DOORS, (
+        "parts belong into a room; a new front door is named here and in docs/architecture.md"
+    )
+
+
+def test_every_part_of_training_has_its_place_in_the_import_contract() -> None:
+    # A package that is listed part by part would not notice a part that nobody listed.
+    contract = (BACKEND / "pyproject.toml").read_text(encoding="utf-8")
+    parts = {f"training.{path.stem}" for path in (BACKEND / "app" / "ml" / "training").glob("*.py")}
+
+    assert {part for part in parts - {"training.__init__"} if part not in contract} == set()
 
 
 def test_fixed_names_live_where_documents_say() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from app.ml.artifacts import Calibration, ModelManifest, SignLabel, save_torch_artifact
-from app.ml.dataset import BACKGROUND, LandmarkDataset, people_per_label
+from app.ml.artifacts.files import save_torch_artifact
+from app.ml.artifacts.manifest import Calibration, ModelManifest, SignLabel
+from app.ml.dataset import LandmarkDataset, people_per_label
 from app.ml.export import export_to_onnx
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.model_configs import ModelConfig, get_model_config
+from app.ml.recordings.labels import BACKGROUND
 from app.ml.trainer import SignTrainer
 from app.ml.training.config import TrainerConfig
 from tests.parametric_signer import IDLE, LABELS, make_clips

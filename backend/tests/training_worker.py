@@ -7,16 +7,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from app.ml.artifacts import ModelManifest, save_torch_artifact
-from app.ml.dataset import BACKGROUND, LandmarkDataset
+from app.ml.artifacts.files import save_torch_artifact
+from app.ml.artifacts.manifest import ModelManifest
+from app.ml.dataset import LandmarkDataset
 from app.ml.model_configs import get_model_config
-from app.ml.recipes import Recipe
+from app.ml.recordings.labels import BACKGROUND
 from app.ml.trainer import Progress, SignTrainer
 from app.ml.training.config import TrainerConfig
 from app.ml.training.curricula import CurriculumConfig
+from app.ml.training.fitting import describe_model
+from app.ml.training.recipes import Recipe
 from app.ml.training.sampling import SamplingConfig
 from app.ml.training.world import joined_world
-from app.ml.unseen import describe_model
 from tests.parametric_signer import IDLE, make_clips
 
 LABELS = ("letter_v", "sun", *BACKGROUND)

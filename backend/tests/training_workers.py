@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx
 
 from app.core.config import BACKEND_DIR, TrainingSettings, worker_environment
-from app.ml.clips import save_dataset
+from app.ml.recordings.clips import save_dataset
 from tests.parametric_signer import IDLE, make_clips
 from tests.redis_server import RedisServer
 from tests.test_api.live import OPERATOR_TOKEN, LiveServer, make_settings, serve
@@ -58,11 +58,11 @@ def write_data(folder: Path) -> None:
 
 @contextmanager
 def celery_worker(folder: Path, redis: RedisServer) -> Generator[None]:
-    """`python -m app.worker` with the settings of a server whose data lie in `folder`."""
+    """`python -m app.training_worker` with the settings of a server whose data lie in `folder`."""
     settings = make_settings(folder, redis_url=redis.url, training=TrainingSettings(runner="celery", tracking=False))
     with (folder / "celery.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.worker"],
+            [sys.executable, "-m", "app.training_worker"],
             cwd=BACKEND_DIR,
             env={**worker_environment(settings), "SIGNFLOW_REDIS_URL": redis.url},
             stdin=subprocess.DEVNULL,

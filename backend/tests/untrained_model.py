@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from app.ml.artifacts import Calibration, ModelManifest, SignLabel, save_torch_artifact
+from app.ml.artifacts.files import save_torch_artifact
+from app.ml.artifacts.manifest import Calibration, ModelManifest, SignLabel
 from app.ml.export import export_to_onnx
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.model import build_model

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from app.api.deps import Services
-from app.ml.artifacts import SignLabel
+from app.ml.artifacts.manifest import SignLabel
 from app.repositories.signs import Sign, SignKind
 from app.services.sign_catalog import SignCatalog
 

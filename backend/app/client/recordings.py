@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.ml.clips import Clip, load_dataset
 from app.ml.errors import DatasetError
-from app.ml.landmarks.extraction import VIDEO_SUFFIXES, extract_clip
+from app.ml.recordings.clips import Clip, load_dataset
+from app.ml.recordings.extraction import VIDEO_SUFFIXES, extract_clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,8 +37,8 @@ from app.api.ws_messages import (
     SignMessage,
 )
 from app.client.errors import ServerBusyError, ServerHasNoModelError, ServerUnreachableError, StreamRefusedError
-from app.ml.clips import Clip
 from app.ml.landmarks.wire import encode_frame
+from app.ml.recordings.clips import Clip
 
 STREAM_PATH: Final = "/api/v1/translate/stream"
 FIRST_RETRY_S: Final = 0.25

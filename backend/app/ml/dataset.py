@@ -12,18 +12,15 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from app.ml.clips import Clip
 from app.ml.errors import DatasetError
 from app.ml.landmarks.features import STEP_MS
 from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST
 from app.ml.landmarks.normalise import normalise, resample, to_isotropic
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.copies import fingerprint
+from app.ml.recordings.labels import BACKGROUND, IDLE, UNKNOWN
 from app.ml.types import FloatArray
 
-IDLE: Final = "idle"
-"""Background class: a person who does not sign, hands in view or not."""
-UNKNOWN: Final = "unknown"
-"""Background class: movement of the hands that is none of the model's signs."""
-BACKGROUND: Final = (IDLE, UNKNOWN)
 _STALE_SPEED: Final = 6.0
 """Shoulder widths a second above which a first frame is taken for a left-over of the previous recording."""
 _STALE_RATIO: Final = 5.0
@@ -168,25 +165,6 @@ def split_by_signer(clips: Sequence[Clip], held_out: Iterable[str]) -> tuple[lis
         msg = f"{len(shared)} recordings are on both sides of the split under different signers; remove the copies"
         raise DatasetError(msg)
     return train, test
-
-
-def fingerprint(clip: Clip) -> str:
-    """Hash of what the clip shows, blind to its name, label and signer: copies have the same."""
-    rounded = np.nan_to_num(np.round(clip.landmarks, 3), nan=-9.0).astype(np.float32)
-    return hashlib.sha256(rounded.tobytes()).hexdigest()
-
-
-def find_copies(clips: Sequence[Clip]) -> list[list[int]]:
-    """Groups of positions in `clips` that hold the same recording."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for position, clip in enumerate(clips):
-        groups[fingerprint(clip)].append(position)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def data_fingerprint(clips: Iterable[Clip]) -> str:
-    """Hash of a whole data set, blind to its order."""
-    return hashlib.sha256("".join(sorted(fingerprint(clip) + str(clip.label) for clip in clips)).encode()).hexdigest()
 
 
 def _shows_nobody(clip: Clip) -> bool:

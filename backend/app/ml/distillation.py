@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from app.ml.artifacts import ModelManifest
+from app.ml.artifacts.manifest import ModelManifest
 from app.ml.dataset import LandmarkDataset
 from app.ml.errors import DatasetError, ManifestMismatchError
 from app.ml.landmarks.features import FeatureSpec, get_feature_spec

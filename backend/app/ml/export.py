@@ -20,7 +20,8 @@ from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dyna
 from rich.console import Console
 from rich.markup import escape
 
-from app.ml.artifacts import check_feature_spec, write_onnx_artifact
+from app.ml.artifacts.files import write_onnx_artifact
+from app.ml.artifacts.manifest import check_feature_spec
 from app.ml.errors import ExportError, MlError
 from app.ml.inference.backends import OUTPUT_NAMES, Backend, OnnxBackend
 from app.ml.inference.torch_backend import TorchBackend, load_model

@@ -15,22 +15,18 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from app.ml.artifacts import (
-    ModelManifest,
-    check_feature_spec,
-    file_sha256,
-    read_manifest,
-    require_same_model,
-)
+from app.ml.artifacts.files import file_sha256, read_manifest
+from app.ml.artifacts.finding import ModelFiles, find_model
+from app.ml.artifacts.manifest import ModelManifest, check_feature_spec, require_same_model
+from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import ArtifactError, InvalidLandmarksError, MissingExtraError, ModelNotFoundError
-from app.ml.familiarity import RawAnswers, measure_familiarity, prototypes_from_text
 from app.ml.inference.backends import Backend, BackendOutput
 from app.ml.inference.decision import decide, sigmoid, to_prediction
+from app.ml.inference.familiarity import RawAnswers, measure_familiarity
 from app.ml.inference.loading import open_backend
 from app.ml.landmarks.features import FeatureBatch, extract_batch, get_feature_spec
 from app.ml.landmarks.normalise import check_window
 from app.ml.metrics import NULL_METRICS, Fallback, InferenceMetrics, Stage
-from app.ml.model_files import ModelFiles, find_model
 from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
 
 BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch", "openvino"]

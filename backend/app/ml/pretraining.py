@@ -20,21 +20,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from app.ml.clips import Clip
-from app.ml.dataset import data_fingerprint, prepare
+from app.ml.dataset import prepare
 from app.ml.errors import DatasetError
 from app.ml.landmarks.augment import augment
 from app.ml.landmarks.features import FeatureSpec, features_of, get_feature_spec
 from app.ml.landmarks.layout import NUM_POINTS
 from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig, check_inputs
-from app.ml.recipes import Recipe
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.copies import data_fingerprint
 from app.ml.trainer import Progress, ProgressListener
 from app.ml.training.config import PretrainingConfig
 from app.ml.training.masking import draw_masked, hide
 from app.ml.training.optimizers import parameter_groups
 from app.ml.training.prefetch import prefetched
 from app.ml.training.pretrained import PretrainedEncoder
+from app.ml.training.recipes import Recipe
 from app.ml.training.sampling import play
 from app.ml.training.schedules import warmup_cosine
 from app.ml.types import BoolArray, FloatArray

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from app.ml.artifacts.provenance import describe_environment, git_revision, installed_packages
 from app.ml.errors import MissingExtraError, MlError
-from app.ml.provenance import describe_environment, git_revision, installed_packages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

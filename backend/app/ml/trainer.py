@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from app.ml.curriculum import CurriculumSampler
 from app.ml.dataset import LandmarkDataset, require_disjoint
-from app.ml.familiarity import choose_clips, learn_prototypes
+from app.ml.inference.familiarity import choose_clips, learn_prototypes
 from app.ml.landmarks.features import FeatureSpec, features_of, get_feature_spec
 from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig, check_inputs

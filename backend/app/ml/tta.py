@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from app.ml.artifacts import ModelManifest
+from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import ManifestMismatchError
 from app.ml.inference.decision import decide_on, softmax, to_prediction
 from app.ml.landmarks.layout import mirror

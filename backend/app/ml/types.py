@@ -60,8 +60,8 @@ class Prediction:
             something else speaks against it), 0 for what looks more like idle or unknown movement.
         probabilities: float32 `[C]`, calibrated, one for each of the model's labels in the manifest's order, background
             included; empty when the predictor does not tell.
-        familiarity: float32 `[C]` in [0, 1], in the same order (app/ml/familiarity.py); empty when the model has no
-            prototypes.
+        familiarity: float32 `[C]` in [0, 1], in the same order (`app.ml.inference.familiarity`); empty when the
+            model has no prototypes.
     """
 
     label: str | None

@@ -44,7 +44,7 @@ class TrainingSession:
     """One session; times are UTC.
 
     Attributes:
-        phase: what the worker is doing, in `app.ml.training_run.Phase`'s words; None before it began.
+        phase: what the worker is doing, in `app.ml.training.run.Phase`'s words; None before it began.
         message: a sentence for the operator: why it failed, or what it waits for.
         request: what was asked for, as `services.training_plans` wrote it.
         attempt: how often a worker has taken it.

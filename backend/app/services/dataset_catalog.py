@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from app.core.errors import InvalidInputError
-from app.ml.dataset_summary import DataSummary, merge, summarise
 from app.ml.errors import ClipFileError
+from app.ml.recordings.summary import DataSummary, merge, summarise
 
 MAX_FILES: Final = 20_000
 

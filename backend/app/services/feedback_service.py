@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.core.errors import InvalidInputError, LimitReachedError, NotFoundError
 from app.core.metrics import ServerMetrics
-from app.ml.clips import Clip, save_clip
+from app.ml.recordings.clips import Clip, save_clip
 from app.repositories.feedback_clips import QUARANTINED, FeedbackClip, FeedbackClipRepository
 from app.services.inference_service import TranslationSession
 from app.services.sign_catalog import SignCatalog

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.core.errors import NoModelError
-from app.ml.artifacts import ModelManifest
+from app.ml.artifacts.manifest import ModelManifest
 from app.ml.inference.batch_policy import BatchLimits
 from app.ml.inference.remote import RemotePredictor
 from app.repositories.model_versions import LoadedModel, ModelVersionRepository

@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.errors import SignFlowError
 from app.ml.errors import MlError
-from app.ml.figures import CurvePoint
+from app.ml.evaluation.figures import CurvePoint
 from app.ml.tracking import NullTracker, Tracker, make_tracker
 from app.ml.trainer import Progress
-from app.ml.training_run import Phase, TrainingOutcome, TrainingPlan, run_training
+from app.ml.training.run import Phase, TrainingOutcome, TrainingPlan, run_training
 from app.repositories.training_sessions import (
     News,
     TrainingPoint,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from app.ml.clips import Clip, load_dataset
-from app.ml.recipes import Recipe, get_recipe
+from app.ml.recordings.clips import Clip, load_dataset
+from app.ml.training.recipes import Recipe, get_recipe
 from app.services.dataset_catalog import DataSet
 
 if TYPE_CHECKING:
-    from app.ml.training_run import TrainingOutcome
+    from app.ml.training.run import TrainingOutcome
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 _VERSION: Final = re.compile(r"model_v(\d+)\.|v(\d+)$")

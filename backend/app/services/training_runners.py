@@ -168,7 +168,7 @@ class ProcessRunner:
 
 
 class CeleryRunner:
-    """Sends sessions to Celery workers (`python -m app.worker`) through Redis."""
+    """Sends sessions to Celery workers (`python -m app.training_worker`) through Redis."""
 
     name: RunnerName = "celery"
     missing: Sequence[str] = ()

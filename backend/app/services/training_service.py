@@ -24,7 +24,7 @@ from app.core.errors import (
     WrongStateError,
 )
 from app.core.tasks import TaskSet
-from app.ml.recipes import Recipe, get_recipe, recipe_names, total_steps
+from app.ml.training.recipes import Recipe, get_recipe, recipe_names, total_steps
 from app.repositories.training_sessions import (
     TrainingPoint,
     TrainingSession,

@@ -19,7 +19,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from app.ml.clips import save_clip
+from app.ml.recordings.clips import save_clip
 from tests.binaries import require_binary
 from tests.e2e.live_server import LiveServer
 from tests.parametric_signer import make_person, perform_stream

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from app.client.fault_proxy import FaultProxy
+from app.harness.fault_proxy import FaultProxy
 from tests.e2e.conftest import Clips, Watch
 from tests.e2e.live_server import LiveServer
 

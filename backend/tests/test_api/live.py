@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from app.api.deps import AppServices
-from app.bootstrap import LoadedRecogniser, build_app
+from app.bootstrap.app import build_app
+from app.bootstrap.recogniser import LoadedRecogniser
 from app.core.config import FeedbackSettings, InferenceSettings, Settings, StreamSettings, TrainingSettings
 from app.core.tasks import TaskSet
 from app.ml.batch_processor import BatchedInferenceQueue

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.bootstrap import build_app
+from app.bootstrap.app import build_app
 from app.core.config import StreamSettings
 from app.ml.batch_processor import BatchedInferenceQueue
 from app.ml.inference.batch_policy import BatchLimits

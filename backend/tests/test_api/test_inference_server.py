@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.bootstrap import build_app
+from app.bootstrap.app import build_app
 from app.core.config import RemoteSettings
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.services.operator_service import load_operator

@@ -1,7 +1,7 @@
 """Two servers that share sessions in a real Redis: a stream that moves between them loses and repeats nothing.
 
-Each server here is all that a worker process holds; workers as processes are in test_core/test_workers.py and
-test_client/test_faults.py.
+Each server here is all that a worker process holds; workers as processes are in test_core/test_supervisor.py and
+test_harness/test_load_test.py.
 """
 
 import asyncio

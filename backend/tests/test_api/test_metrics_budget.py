@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.bootstrap import LoadedRecogniser, build_app
-from app.ml.artifacts import SignLabel
+from app.bootstrap.app import build_app
+from app.bootstrap.recogniser import LoadedRecogniser
+from app.ml.artifacts.manifest import SignLabel
 from app.ml.types import Alternative, LandmarkWindow, Prediction
 from app.services.operator_service import load_operator
 from tests.fakes import FakePredictor, StreamWriter, fake_active_model

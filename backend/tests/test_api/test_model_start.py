@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.bootstrap import build_app
+from app.bootstrap.app import build_app
 from app.services.operator_service import load_operator
 from tests.fakes import StreamWriter
 from tests.test_api.live import (

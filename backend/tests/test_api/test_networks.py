@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("torch", reason="installed by: make lab")
 
-from app.bootstrap import build_app
-from app.ml.clips import Clip
+from app.bootstrap.app import build_app
 from app.ml.landmarks.wire import encode_frame
 from app.ml.model_configs import Architecture, ModelConfig, get_model_config
 from app.ml.pipeline import SignFlowInferencePipeline
+from app.ml.recordings.clips import Clip
 from app.services.operator_service import load_operator
 from tests.parametric_signer import make_person, perform_stream
 from tests.test_api.live import (

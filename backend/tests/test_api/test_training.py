@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed
 
 pytest.importorskip("torch", reason="installed by: make lab")
 
-from app.ml.artifacts import read_manifest
-from app.ml.clips import load_dataset, save_dataset
+from app.ml.artifacts.files import read_manifest
+from app.ml.recordings.clips import load_dataset, save_dataset
 from tests.redis_server import RedisServer
 from tests.test_api.live import OPERATOR_TOKEN, Message
 from tests.training_workers import SIGNS, Lab, Runner, celery_worker, open_lab, write_data

@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from app.ml.clips import load_dataset, save_clip
+from app.ml.recordings.clips import load_dataset, save_clip
 from tests.test_api.live import http_client, serve
 from tests.training_workers import PEOPLE, REQUEST, SIGNS, Lab, open_lab, write_data
 

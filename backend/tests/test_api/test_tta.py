@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.bootstrap import build_app
+from app.bootstrap.app import build_app
 from app.core.config import InferenceSettings
 from app.ml.landmarks.wire import encode_frame
 from app.services.operator_service import load_operator

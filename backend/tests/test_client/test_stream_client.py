@@ -22,10 +22,10 @@ from app.api.ws_messages import (
     StatsMessage,
 )
 from app.client.errors import ServerBusyError, ServerHasNoModelError, ServerUnreachableError, StreamRefusedError
-from app.client.fault_proxy import FaultProxy
 from app.client.stream_client import Patience, StreamClient, stream_url
 from app.core.config import StreamSettings
-from app.ml.clips import Clip
+from app.harness.fault_proxy import FaultProxy
+from app.ml.recordings.clips import Clip
 from tests.binaries import require_binary
 from tests.e2e.live_server import free_port
 from tests.fakes import signing_frame, still_frame

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import inspect, text
 
-from app.bootstrap import check_exposure
+from app.bootstrap.app import check_exposure
 from app.core.config import Settings, TlsSettings, describe_mistakes, find_misspelt
 from app.core.errors import ConfigurationError
 from app.core.logging import JsonFormatter, configure_logging

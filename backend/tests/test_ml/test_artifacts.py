@@ -11,23 +11,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ml.artifacts import (
+from app.ml.artifacts.files import (
+    file_sha256,
+    load_torch_artifact,
+    read_manifest,
+    save_torch_artifact,
+    write_onnx_artifact,
+)
+from app.ml.artifacts.finding import find_model
+from app.ml.artifacts.manifest import (
     Calibration,
     ModelManifest,
     SignLabel,
     check_feature_spec,
-    file_sha256,
-    load_torch_artifact,
     manifest_from_json,
     manifest_to_json,
-    read_manifest,
     require_same_model,
-    save_torch_artifact,
-    write_onnx_artifact,
 )
+from app.ml.artifacts.metadata import read_entries, seal
 from app.ml.errors import ArtifactError, ManifestMismatchError, ModelNotFoundError
-from app.ml.model_files import find_model
-from app.ml.onnx_metadata import read_entries, seal
 from tests.untrained_model import make_manifest, write_untrained_model
 
 

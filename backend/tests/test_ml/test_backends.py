@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ml.artifacts import load_torch_artifact, save_torch_artifact, write_onnx_artifact
+from app.ml.artifacts.files import load_torch_artifact, save_torch_artifact, write_onnx_artifact
 from app.ml.errors import ArtifactError, ManifestMismatchError, MissingExtraError
 from app.ml.inference.backends import Backend, BackendOutput, OnnxBackend
 from app.ml.inference.loading import open_backend

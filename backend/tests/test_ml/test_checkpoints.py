@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from app.ml.artifacts.whole_files import write_whole
 from app.ml.errors import ArtifactError, TrainingError
-from app.ml.files import write_whole
 from app.ml.training.checkpoints import load_checkpoint, previous_of, save_checkpoint
 from tests.full_disk import disk_with_room_for
 

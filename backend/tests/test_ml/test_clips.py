@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.ml.clips import Clip, default_times_ms, load_clip, load_dataset, save_clip, save_dataset
 from app.ml.errors import ClipFileError, InvalidLandmarksError
 from app.ml.landmarks.layout import mirror
+from app.ml.recordings.clips import Clip, default_times_ms, load_clip, load_dataset, save_clip, save_dataset
 from tests.parametric_signer import make_clips, make_person, perform_sign
 
 

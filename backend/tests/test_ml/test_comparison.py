@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from app.ml.comparison import (
+from app.ml.errors import DatasetError
+from app.ml.evaluation.comparison import (
     Control,
     Outcome,
     compare_folds,
@@ -11,10 +12,9 @@ from app.ml.comparison import (
     paired_bootstrap,
     score_pairs,
 )
-from app.ml.errors import DatasetError
-from app.ml.evaluation import Interval
+from app.ml.evaluation.scoring import Interval
+from app.ml.evaluation.unseen import FoldOutcome
 from app.ml.types import BoolArray
-from app.ml.unseen import FoldOutcome
 
 
 def answers(correct: str) -> BoolArray:

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.clips import Clip
 from app.ml.curriculum import CurriculumSampler
-from app.ml.dataset import BACKGROUND, LandmarkDataset
+from app.ml.dataset import LandmarkDataset
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.model_configs import get_model_config
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.labels import BACKGROUND
 from app.ml.trainer import Progress, SignTrainer
 from app.ml.training.config import TrainerConfig
 from app.ml.training.curricula import CurriculumConfig, CurriculumKind, easiest

@@ -3,21 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.ml.clips import Clip
-from app.ml.dataset import (
-    BACKGROUND,
-    LandmarkDataset,
-    background_of,
-    data_fingerprint,
-    find_copies,
-    fingerprint,
-    people_per_label,
-    prepare,
-    sign_labels,
-    split_by_signer,
-)
+from app.ml.dataset import LandmarkDataset, background_of, people_per_label, prepare, sign_labels, split_by_signer
 from app.ml.errors import DatasetError
 from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, LEFT_WRIST, RIGHT_HAND, RIGHT_SHOULDER, RIGHT_WRIST
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.copies import data_fingerprint, find_copies, fingerprint
+from app.ml.recordings.labels import BACKGROUND
 from tests.moving_body import make_waving
 
 LABELS = ("cup", "tea", *BACKGROUND)

@@ -5,21 +5,23 @@ import numpy as np
 import pytest
 import torch
 
-from app.ml.artifacts import ModelManifest, save_torch_artifact
-from app.ml.dataset import BACKGROUND, LandmarkDataset, sign_labels
+from app.ml.artifacts.files import save_torch_artifact
+from app.ml.artifacts.manifest import ModelManifest
+from app.ml.dataset import LandmarkDataset, sign_labels
 from app.ml.distillation import DistillationTrainer, Teacher, distillation_loss, teacher_from
 from app.ml.errors import ArtifactError, DatasetError, ManifestMismatchError
-from app.ml.fitting import Given, fit_recipe
+from app.ml.evaluation.unseen import hold_out, train_fold
 from app.ml.inference.torch_backend import load_model
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.model import build_model, count_parameters
 from app.ml.model_configs import get_model_config
-from app.ml.recipes import Recipe, get_recipe, total_steps
+from app.ml.recordings.labels import BACKGROUND
 from app.ml.trainer import Progress, ProgressListener, SignTrainer, predict_logits
 from app.ml.training.config import DistillationConfig, TrainerConfig
+from app.ml.training.fitting import Given, describe_model, fit_recipe
 from app.ml.training.people_prior import add_people_prior
+from app.ml.training.recipes import Recipe, get_recipe, total_steps
 from app.ml.training.sampling import SamplingConfig
-from app.ml.unseen import describe_model, hold_out, train_fold
 from tests.parametric_signer import IDLE, make_clips
 
 SIGNS = ("letter_v", "rain", "sun")

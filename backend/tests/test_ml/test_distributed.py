@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.ml.artifacts import load_torch_artifact
+from app.ml.artifacts.files import load_torch_artifact
 from app.ml.errors import TrainingError
 from app.ml.training.world import ALONE, World, joined_world
 from tests.training_worker import STEPS, train

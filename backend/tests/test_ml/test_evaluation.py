@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from app.ml.errors import DatasetError
-from app.ml.evaluation import (
+from app.ml.evaluation.scoring import (
     Confusion,
     Score,
     TimedSign,
@@ -23,8 +23,8 @@ from app.ml.evaluation import (
     score_by_group,
     selective_accuracy,
 )
-from app.ml.familiarity import RawAnswers
 from app.ml.inference.decision import decide, softmax
+from app.ml.inference.familiarity import RawAnswers
 from app.ml.types import FloatArray
 from tests.untrained_model import LABELS, make_manifest
 

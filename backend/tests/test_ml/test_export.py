@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from app.ml import export
-from app.ml.artifacts import read_manifest
+from app.ml.artifacts.files import read_manifest
 from app.ml.errors import ArtifactError, ExportError
 from app.ml.export import export_to_onnx, main, measure_difference
 from app.ml.inference.backends import OnnxBackend

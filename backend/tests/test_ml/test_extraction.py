@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from app.ml.errors import ClipFileError
-from app.ml.landmarks.extraction import extract_clip
 from app.ml.landmarks.layout import LEFT_SHOULDER, NOSE, RIGHT_HAND, RIGHT_SHOULDER
+from app.ml.recordings.extraction import extract_clip
 from tests.binaries import require_binary
 
 pytest.importorskip("mediapipe", reason="needs the extra 'video': pip install -e 'backend[video]'")

@@ -1,17 +1,16 @@
 import numpy as np
 import pytest
 
-from app.ml.artifacts import manifest_from_json, manifest_to_json
+from app.ml.artifacts.manifest import manifest_from_json, manifest_to_json
+from app.ml.artifacts.prototypes import prototypes_from_text, prototypes_to_text
 from app.ml.errors import ArtifactError
-from app.ml.familiarity import (
+from app.ml.inference.familiarity import (
     CLIPS_A_LABEL,
     RawAnswers,
     choose_clips,
     learn_prototypes,
     mean_answers,
     measure_familiarity,
-    prototypes_from_text,
-    prototypes_to_text,
 )
 from app.ml.types import FloatArray
 from tests.untrained_model import LABELS, make_manifest

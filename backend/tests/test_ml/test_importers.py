@@ -3,13 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.ml.clips import Clip, save_clip, save_dataset
 from app.ml.errors import DatasetError
-from app.ml.importers.conversion import Camera, SourceFormat, detect_format, import_clips, open_importer
-from app.ml.importers.mp_data import to_landmarks
-from app.ml.importers.source import Naming, Skipped, load_map, spell
-from app.ml.importers.videos import VideoImporter
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND, mirror
+from app.ml.recordings.clips import Clip, save_clip, save_dataset
+from app.ml.recordings.importers.conversion import Camera, SourceFormat, detect_format, import_clips, open_importer
+from app.ml.recordings.importers.mp_data import to_landmarks
+from app.ml.recordings.importers.source import Naming, Skipped, load_map, spell
+from app.ml.recordings.importers.videos import VideoImporter
 from tests.parametric_signer import make_clips, make_person, perform_sign
 from tests.recordings_of_others import write_asl_signs, write_mp_data, write_pose_file
 

@@ -6,11 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.ml.clips import Clip
-from app.ml.evaluation import TimedSign
-from app.ml.inference.segmenter import SegmenterConfig
-from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST
-from app.ml.live_evaluation import (
+from app.ml.evaluation.live import (
     LiveScore,
     LiveSign,
     add_scores,
@@ -19,7 +15,11 @@ from app.ml.live_evaluation import (
     run_stream,
     score_stream,
 )
+from app.ml.evaluation.scoring import TimedSign
+from app.ml.inference.segmenter import SegmenterConfig
+from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, RIGHT_HAND, RIGHT_WRIST
 from app.ml.pipeline import SignFlowInferencePipeline
+from app.ml.recordings.clips import Clip
 from tests.moving_body import make_frame
 from tests.parametric_signer import make_person, perform_stream
 

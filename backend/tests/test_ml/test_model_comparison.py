@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.ml.artifacts import load_torch_artifact, save_torch_artifact
-from app.ml.clips import Clip
-from app.ml.comparison import Outcome
-from app.ml.comparison_report import write_report
+from app.ml.artifacts.files import load_torch_artifact, save_torch_artifact
 from app.ml.errors import DatasetError
-from app.ml.model_comparison import Comparison, Rules, Side, compare_models, drop_copies, unseen_clips
+from app.ml.evaluation.comparison import Outcome
+from app.ml.evaluation.comparison_report import write_report
+from app.ml.evaluation.model_comparison import Comparison, Rules, Side, compare_models, drop_copies, unseen_clips
+from app.ml.recordings.clips import Clip
 from tests.parametric_signer import IDLE, make_clips
 from tests.untrained_model import make_manifest
 

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 import pytest
 
-from app.ml.artifacts import Calibration, file_sha256, write_onnx_artifact
+from app.ml.artifacts.files import file_sha256, write_onnx_artifact
+from app.ml.artifacts.manifest import Calibration
 from app.ml.errors import (
     ArtifactError,
     InvalidLandmarksError,

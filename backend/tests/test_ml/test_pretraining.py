@@ -8,20 +8,21 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ml.artifacts import load_torch_artifact
-from app.ml.clips import Clip
-from app.ml.dataset import BACKGROUND, LandmarkDataset
+from app.ml.artifacts.files import load_torch_artifact
+from app.ml.dataset import LandmarkDataset
 from app.ml.errors import ArtifactError, DatasetError, ManifestMismatchError, ModelNotFoundError
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, NUM_POINTS, RIGHT_HAND, RIGHT_SHOULDER
 from app.ml.model import build_model
 from app.ml.model_configs import Architecture, ModelConfig, get_model_config
 from app.ml.pretraining import MaskedWindows, interpolate, masked_loss, pretrain, pretrain_for
-from app.ml.recipes import Recipe, get_recipe
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.labels import BACKGROUND
 from app.ml.trainer import Progress, SignTrainer, TrainerConfig
 from app.ml.training.config import PretrainingConfig
 from app.ml.training.masking import draw_masked, hide
 from app.ml.training.pretrained import PretrainedEncoder
+from app.ml.training.recipes import Recipe, get_recipe
 from app.ml.types import FloatArray
 from tests.parametric_signer import make_clips
 

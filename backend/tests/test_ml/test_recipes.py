@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.ml.recipes import get_recipe, recipe_for_model
+from app.ml.training.recipes import get_recipe, recipe_for_model
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.ml.clips import Clip
-from app.ml.dataset import IDLE, UNKNOWN, LandmarkDataset
+from app.ml.dataset import LandmarkDataset
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, NOSE, RIGHT_HAND
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.labels import IDLE, UNKNOWN
 from app.ml.training.sampling import IGNORE, Batch, SamplerOptions, SamplingConfig, WindowSampler, play, transit
 from app.ml.types import FloatArray
 from tests.moving_body import make_frame, make_waving

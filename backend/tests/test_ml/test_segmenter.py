@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from app.ml.evaluation import TimedSign
+from app.ml.evaluation.scoring import TimedSign
 from app.ml.inference.segmenter import (
     Frame,
     PartialSign,

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from app.ml.clips import Clip, default_times_ms
 from app.ml.errors import DatasetError
+from app.ml.evaluation.signed_streams import StreamStyle, build_stream, cut_stream, resample
 from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, POSE, RIGHT_HAND, RIGHT_SHOULDER
-from app.ml.signed_streams import StreamStyle, build_stream, cut_stream, resample
+from app.ml.recordings.clips import Clip, default_times_ms
 from tests.parametric_signer import IDLE, make_clips, make_person, perform_sign
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.ml.model_report import score_model
+from app.ml.evaluation.model_report import score_model
 from app.ml.pipeline import SignFlowInferencePipeline
 from tests.parametric_signer import IDLE, LABELS, make_clips, make_person, perform_stream
 

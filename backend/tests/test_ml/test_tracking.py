@@ -19,10 +19,10 @@ import httpx
 from mlflow import MlflowClient
 
 from app.ml.model_configs import get_model_config
-from app.ml.recipes import Recipe, get_recipe
 from app.ml.tracking import MLFlowTracker, NullTracker, RunDescription, Tracker, flatten, local_tracking_uri
 from app.ml.trainer import Progress
-from app.ml.training_run import TrainingOutcome, TrainingPlan, run_training
+from app.ml.training.recipes import Recipe, get_recipe
+from app.ml.training.run import TrainingOutcome, TrainingPlan, run_training
 from tests.e2e.live_server import free_port
 from tests.parametric_signer import IDLE, make_clips
 

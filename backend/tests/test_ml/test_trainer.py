@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.ml.dataset import BACKGROUND, LandmarkDataset, prepare
+from app.ml.dataset import LandmarkDataset, prepare
 from app.ml.errors import ArtifactError, DatasetError, ManifestMismatchError, TrainingError
 from app.ml.landmarks.augment import AugmentConfig
 from app.ml.model import build_model
 from app.ml.model_configs import Architecture, get_model_config
+from app.ml.recordings.labels import BACKGROUND
 from app.ml.trainer import Progress, SignTrainer, TrainingResult, predict_logits
 from app.ml.training.averaging import WeightAverage
 from app.ml.training.config import Precision, TrainerConfig

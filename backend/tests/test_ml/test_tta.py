@@ -5,19 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.ml.artifacts import Calibration
-from app.ml.clips import Clip
-from app.ml.dataset import BACKGROUND
+from app.ml.artifacts.manifest import Calibration
+from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import InvalidLandmarksError, ManifestMismatchError, OverloadedError
-from app.ml.familiarity import RawAnswers, mean_answers, prototypes_from_text
+from app.ml.evaluation.unseen import predict_clips
 from app.ml.inference.decision import decide, softmax
+from app.ml.inference.familiarity import RawAnswers, mean_answers
 from app.ml.inference.torch_backend import load_model
 from app.ml.landmarks.layout import mirror
 from app.ml.pipeline import SignFlowInferencePipeline
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.labels import BACKGROUND
 from app.ml.training.config import TrainerConfig
 from app.ml.tta import NUM_VIEWS, TtaPredictor, make_views
 from app.ml.types import FloatArray, LandmarkWindow, Prediction
-from app.ml.unseen import predict_clips
 from tests.fakes import FakePredictor
 from tests.parametric_signer import make_person, perform_sign
 from tests.untrained_model import LABELS, make_manifest, make_window

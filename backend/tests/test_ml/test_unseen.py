@@ -4,16 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.ml.clips import Clip
-from app.ml.dataset import BACKGROUND, IDLE
 from app.ml.errors import DatasetError
-from app.ml.evaluation import accepted_fraction
+from app.ml.evaluation.scoring import accepted_fraction
+from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
 from app.ml.inference.decision import softmax
 from app.ml.model_configs import get_model_config
-from app.ml.recipes import Recipe, get_recipe
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.labels import BACKGROUND, IDLE
 from app.ml.training.config import TrainerConfig
+from app.ml.training.fitting import describe_model
+from app.ml.training.recipes import Recipe, get_recipe
 from app.ml.types import FloatArray
-from app.ml.unseen import FoldOutcome, calibrate, describe_model, hold_out, train_fold
 from tests.parametric_signer import make_clips, make_person, perform_sign
 
 SIGNS = ("sun", "rain", "letter_v")

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from app.ml.clips import save_clip
+from app.ml.recordings.clips import save_clip
 from scripts.write_dashboard import dashboard_json
 from scripts.write_slo_rules import slo_rules
 from tests.e2e.live_server import LiveServer

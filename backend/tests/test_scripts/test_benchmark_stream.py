@@ -4,7 +4,7 @@ from pathlib import Path
 import orjson
 from typer.testing import CliRunner
 
-from app.ml.clips import save_dataset
+from app.ml.recordings.clips import save_dataset
 from scripts.benchmark_stream import app
 from tests.e2e.live_server import free_port
 from tests.parametric_signer import IDLE, make_clips

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from app.ml.evaluation.throughput import CallFigures, advise
 from app.ml.pipeline import SignFlowInferencePipeline
-from app.ml.throughput import CallFigures, advise
 from scripts.benchmark_throughput import app
 from tests.fake_model_server import serve_model
 from tests.untrained_model import write_untrained_model

@@ -6,8 +6,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from app.ml.artifacts import load_torch_artifact, save_torch_artifact
-from app.ml.clips import save_dataset
+from app.ml.artifacts.files import load_torch_artifact, save_torch_artifact
+from app.ml.recordings.clips import save_dataset
 from scripts.compare_models import main
 from tests.parametric_signer import make_clips
 

@@ -5,8 +5,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from app.ml.dataset import BACKGROUND
-from app.ml.unseen import FoldOutcome
+from app.ml.evaluation.unseen import FoldOutcome
+from app.ml.recordings.labels import BACKGROUND
 from scripts.corpus import CORPORA
 from scripts.evaluate_live import GROUPS, IDLE_GIVERS, TUNED_ON, main
 from scripts.evaluate_unseen import fold_path

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from app.ml.clips import Clip, save_dataset
+from app.ml.recordings.clips import Clip, save_dataset
 from scripts.evaluate_models import main
 from tests.parametric_signer import make_clips, make_person, perform_sign
 from tests.untrained_model import make_manifest, write_untrained_model

@@ -7,9 +7,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from app.ml.dataset import BACKGROUND
+from app.ml.evaluation.unseen import FoldOutcome
+from app.ml.recordings.labels import BACKGROUND
 from app.ml.types import FloatArray
-from app.ml.unseen import FoldOutcome
 from scripts.corpus import CORPORA
 from scripts.evaluate_unseen import fold_path, main
 

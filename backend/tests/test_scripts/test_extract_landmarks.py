@@ -4,7 +4,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from app.ml.clips import load_clip
+from app.ml.recordings.clips import load_clip
 from scripts.extract_landmarks import app
 from tests.test_ml.test_extraction import VIDEO, ffmpeg, needs_video
 

@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 from typer.testing import CliRunner
 
-from app.ml.clips import load_dataset
+from app.ml.recordings.clips import load_dataset
 from scripts.import_dataset import app
 from tests.parametric_signer import make_person, perform_sign
 from tests.recordings_of_others import write_mp_data

@@ -5,8 +5,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from app.ml.artifacts import read_manifest
-from app.ml.clips import save_dataset
+from app.ml.artifacts.files import read_manifest
+from app.ml.recordings.clips import save_dataset
 from app.ml.training.pretrained import PretrainedEncoder
 from scripts import pretrain_encoder, train
 from tests.parametric_signer import make_clips

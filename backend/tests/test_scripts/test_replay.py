@@ -6,7 +6,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from app.ml.clips import Clip, save_clip, save_dataset
+from app.ml.recordings.clips import Clip, save_clip, save_dataset
 from scripts.replay import app
 from tests.e2e.live_server import free_port
 from tests.fakes import signing_frame, still_frame

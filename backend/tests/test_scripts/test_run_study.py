@@ -6,10 +6,10 @@ import typer
 from typer.testing import CliRunner
 from typer.testing import Result as ClickResult
 
-from app.ml.artifacts import load_torch_artifact, save_torch_artifact
-from app.ml.evaluation import Interval
+from app.ml.artifacts.files import load_torch_artifact, save_torch_artifact
+from app.ml.evaluation.scoring import Interval
+from app.ml.evaluation.unseen import FoldOutcome
 from app.ml.types import FloatArray
-from app.ml.unseen import FoldOutcome
 from scripts import run_study
 from scripts.evaluate_unseen import fold_path
 from scripts.run_study import Result, Row, main, write_report

@@ -9,10 +9,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from app.ml.artifacts import load_torch_artifact, read_manifest
-from app.ml.clips import save_dataset
-from app.ml.dataset import BACKGROUND
+from app.ml.artifacts.files import load_torch_artifact, read_manifest
 from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
+from app.ml.recordings.clips import save_dataset
+from app.ml.recordings.labels import BACKGROUND
 from scripts.train import main
 from tests.full_disk import disk_with_room_for
 from tests.parametric_signer import IDLE, make_clips, make_person, perform_sign

@@ -4,7 +4,7 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner, Result
 
-from app.ml.clips import load_dataset, save_dataset
+from app.ml.recordings.clips import load_dataset, save_dataset
 from scripts.write_data_manifest import main
 from tests.training_workers import PEOPLE, SIGNS, write_data
 

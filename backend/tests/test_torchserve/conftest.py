@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client.torchserve_process import TorchServeProcess, start_torchserve
+from app.harness.torchserve_process import TorchServeProcess, start_torchserve
 from app.ml.pipeline import SignFlowInferencePipeline
 from tests.binaries import MISSING_BINARY, require_binary
 

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.client.torchserve_process import TorchServeProcess, start_torchserve
+from app.harness.torchserve_process import TorchServeProcess, start_torchserve
 from app.ml.errors import RemoteMismatchError
 from app.ml.inference.remote import RemoteOptions, RemotePredictor, RemoteProtocol
 from app.ml.inference.remote_policy import BreakerRules, BreakerState

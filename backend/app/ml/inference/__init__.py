@@ -1,1 +1,1 @@
-"""Parts of live inference: backends and the segmenter."""
+"""Parts of answering a window, from backends to the segmenter; may import `artifacts`, `landmarks` and `model`."""

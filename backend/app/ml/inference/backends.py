@@ -14,7 +14,8 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # pyright: ignore[reportAttributeAccessIssue]
 
-from app.ml.artifacts import ModelManifest, read_onnx_artifact
+from app.ml.artifacts.files import read_onnx_artifact
+from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import ArtifactError, ManifestMismatchError
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.types import BoolArray, FloatArray

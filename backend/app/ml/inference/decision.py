@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ml.artifacts import ModelManifest
-from app.ml.familiarity import RawAnswers
+from app.ml.artifacts.manifest import ModelManifest
+from app.ml.inference.familiarity import RawAnswers
 from app.ml.types import Alternative, BoolArray, FloatArray, Prediction
 
 NUM_ALTERNATIVES: Final = 5

@@ -7,7 +7,8 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 import openvino as ov
 
-from app.ml.artifacts import ModelManifest, read_onnx_artifact
+from app.ml.artifacts.files import read_onnx_artifact
+from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import ArtifactError
 from app.ml.inference.backends import OUTPUT_NAMES, BackendOutput, check_interface
 from app.ml.landmarks.features import get_feature_spec

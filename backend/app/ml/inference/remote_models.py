@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import orjson
 
-from app.ml.artifacts import ModelManifest, manifest_from_json, require_same_model
+from app.ml.artifacts.manifest import ModelManifest, manifest_from_json, require_same_model
 from app.ml.errors import ArtifactError, InvalidLandmarksError, RemoteMismatchError, RemoteUnavailableError
 from app.ml.inference.backends import BackendOutput
 from app.ml.inference.remote_http import HttpAnswer, HttpPool

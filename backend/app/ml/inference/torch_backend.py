@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from app.ml.artifacts import ModelManifest, load_torch_artifact
+from app.ml.artifacts.files import load_torch_artifact
+from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import ManifestMismatchError
 from app.ml.inference.backends import BackendOutput
 from app.ml.landmarks.features import get_feature_spec

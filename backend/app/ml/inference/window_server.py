@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.ml.artifacts import ModelManifest
+from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import InvalidLandmarksError
 from app.ml.inference.backends import OUTPUT_NAMES, BackendOutput
 from app.ml.inference.tensor_messages import (

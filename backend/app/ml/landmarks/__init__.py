@@ -1,1 +1,1 @@
-"""The 75-point landmark language: layout, normalisation, features, augmentation, extraction."""
+"""The language of 75 points: layout, normalisation, features, augmentation, wire format; imports no other room."""

@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 
 import torch
 
+from app.ml.artifacts.whole_files import sync_folder, write_whole
 from app.ml.errors import ArtifactError, TrainingError
-from app.ml.files import sync_folder, write_whole
 
 logger = logging.getLogger(__name__)
 

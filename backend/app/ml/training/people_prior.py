@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from app.ml.dataset import BACKGROUND, LandmarkDataset
+from app.ml.dataset import LandmarkDataset
 from app.ml.model import SignEncoder
+from app.ml.recordings.labels import BACKGROUND
 
 
 def add_people_prior(model: SignEncoder, train: LandmarkDataset, *, weight: float) -> None:

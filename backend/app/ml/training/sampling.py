@@ -15,10 +15,11 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.random import Generator
 
-from app.ml.dataset import BACKGROUND, IDLE, UNKNOWN, LandmarkDataset
+from app.ml.dataset import LandmarkDataset
 from app.ml.landmarks.augment import AugmentConfig, augment
 from app.ml.landmarks.features import FeatureSpec, features_of
 from app.ml.landmarks.normalise import blend
+from app.ml.recordings.labels import BACKGROUND, IDLE, UNKNOWN
 from app.ml.types import BoolArray, FloatArray
 
 IGNORE: Final = -100

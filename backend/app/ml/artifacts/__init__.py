@@ -1,0 +1,1 @@
+"""Model files: the manifest, `.pt` and `.onnx`, their seal, finding them; may import `landmarks`."""

@@ -1,0 +1,99 @@
+"""The layout of Kaggle's "Google - Isolated Sign Language Recognition" (asl-signs): `train.csv` and parquet files.
+
+`train.csv` has `path, participant_id, sequence_id, sign`; each parquet file has one row a point: `frame, type`
+(`pose`, `left_hand`, `right_hand`, `face`), `landmark_index, x, y, z`. Needs pyarrow (extra `tools`).
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ml.errors import DatasetError, InvalidLandmarksError, MissingExtraError
+from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, POSE, RIGHT_HAND
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.importers.source import Skipped
+from app.ml.types import FloatArray
+
+TABLE: Final = "train.csv"
+_TYPES: Final = {"pose": POSE, "left_hand": LEFT_HAND, "right_hand": RIGHT_HAND}
+_COLUMNS: Final = ["frame", "type", "landmark_index", "x", "y", "z"]
+
+
+class AslSignsImporter:
+    """Reads a folder that holds `train.csv`.
+
+    Args:
+        root: that folder, or `train.csv` itself.
+        frame_ms: time from frame to frame, which the data do not say.
+        width: frame width of the cameras; the data do not say it.
+        height: frame height of the cameras.
+    """
+
+    def __init__(self, root: Path, *, frame_ms: float, width: int, height: int) -> None:
+        self._table = root if root.is_file() else root / TABLE
+        self._frame_ms = frame_ms
+        self._width = width
+        self._height = height
+
+    def count(self) -> int:
+        return len(self._rows())
+
+    def read(self) -> Iterator[Clip | Skipped]:
+        try:
+            import pyarrow  # an optional package
+            from pyarrow import parquet
+        except ImportError as error:
+            msg = "reading parquet files needs pyarrow; 'make lab' installs it (pip install -e 'backend[tools]')"
+            raise MissingExtraError(msg) from error
+        for row in self._rows():
+            path = self._table.parent / row["path"]
+            try:
+                columns = parquet.read_table(path, columns=_COLUMNS).to_pydict()
+                landmarks = _to_landmarks({name: np.asarray(columns[name]) for name in _COLUMNS})
+                yield Clip(
+                    landmarks=landmarks,
+                    times_ms=np.arange(len(landmarks)) * self._frame_ms,
+                    width=self._width,
+                    height=self._height,
+                    label=row["sign"],
+                    signer=row["participant_id"],
+                    clip_id=row["sequence_id"],
+                )
+            except (OSError, KeyError, pyarrow.ArrowException, DatasetError, InvalidLandmarksError) as error:
+                yield Skipped(path=path, reason=str(error))
+
+    def _rows(self) -> list[dict[str, str]]:
+        try:
+            with self._table.open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            msg = f"{self._table}: cannot be read ({error}); it lists path, participant_id, sequence_id, sign"
+            raise DatasetError(msg) from error
+        missing = {"path", "participant_id", "sequence_id", "sign"} - set(rows[0] if rows else ())
+        if missing:
+            msg = f"{self._table}: has no column {', '.join(sorted(missing))}"
+            raise DatasetError(msg)
+        return rows
+
+
+def _to_landmarks(columns: dict[str, NDArray[Any]]) -> FloatArray:
+    """Long rows to float32 `[T, 75, 3]`; rows of the face and values that are not there stay NaN."""
+    frames = columns["frame"].astype(np.int64)
+    if len(frames) == 0:
+        msg = "holds no frame"
+        raise DatasetError(msg)
+    first = int(frames.min())
+    landmarks = np.full((int(frames.max()) - first + 1, NUM_POINTS, 3), np.nan, np.float32)
+    values = np.stack([columns[axis].astype(np.float32) for axis in ("x", "y", "z")], axis=1)
+    for name, part in _TYPES.items():
+        rows = columns["type"] == name
+        index = columns["landmark_index"][rows].astype(np.int64)
+        if ((index < 0) | (index >= part.stop - part.start)).any():
+            msg = f"'{name}' has a landmark_index outside 0-{part.stop - part.start - 1}"
+            raise DatasetError(msg)
+        landmarks[frames[rows] - first, part.start + index] = values[rows]
+    return landmarks
