@@ -316,7 +316,7 @@ def test_file_hash_is_that_of_the_content(tmp_path: Path) -> None:
 
 def test_reading_an_onnx_manifest_loads_neither_torch_nor_onnx_nor_onnxruntime(model_dir: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from app.ml.artifacts import read_manifest; "
+        "import sys; from pathlib import Path; from app.ml.artifacts.files import read_manifest; "
         f"read_manifest(Path({str(model_dir / 'model_v1.onnx')!r})); "
         "print([name for name in ('torch', 'onnx', 'onnxruntime') if name in sys.modules])"
     )
