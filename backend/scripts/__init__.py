@@ -1,1 +1,4 @@
-"""Command lines over `app`: import, train, evaluate, replay, benchmark."""
+"""Command lines over `app`: import, train, evaluate, replay, benchmark.
+
+Each runs as `python scripts/x.py` and as `python -m scripts.x`.
+"""

@@ -16,13 +16,13 @@ from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from app.core.metrics import TIMED_EVERY, ServerMetrics
 from app.harness.benchmark import measure_calibration_ms
 from app.ml.metrics import Stage
 from app.ml.types import Alternative, Prediction
+from scripts.console import results
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -48,8 +48,8 @@ def main(
     table = Table("us", "one frame", "one answer", box=None)
     for name, costs in result.items():
         table.add_row(name, f"{costs['frame']:.2f}", f"{costs['answer']:.2f}")
-    Console().print(table)
-    Console().print(f"{calibration} ms calibration loop", highlight=False)
+    results().print(table)
+    results().print(f"{calibration} ms calibration loop", highlight=False)
 
 
 def _measure_as_worker(rounds: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ not know: speed only), and plays them with many clients at once, as cameras do o
 server reads. Prints frames handled and dropped, latencies, F1 of the signs, processor and memory, and a calibration
 loop's time to compare machines by.
 
-    python -m scripts.benchmark_stream --clients 16 --fps 30 --seconds 60 --data ../../shared/data/asl_kelhuynh.npz
+    python -m scripts.benchmark_stream --clients 16 --fps 30 --seconds 60 --data signs.npz
 """
 
 import signal
@@ -23,7 +23,7 @@ from rich.table import Table
 
 from app.harness.benchmark import BenchmarkReport, Quantiles, run_benchmark
 from app.harness.server_process import RunningServer, read_vocabulary, require_ready, start_server
-from scripts.console import STDERR, fail, user_errors
+from scripts.console import STDERR, fail, results, user_errors
 from scripts.signing_streams import make_streams
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -73,7 +73,7 @@ def main(
     if as_json:
         typer.echo(orjson.dumps(report.to_dict()).decode())
     else:
-        _print(Console(), report)
+        _print(results(), report)
     too_low = min_f1 is not None and (report.f1 is None or report.f1 < min_f1)
     too_many = max_dropped is not None and report.frames_dropped > max_dropped
     if too_low or too_many or report.errors:

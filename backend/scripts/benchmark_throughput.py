@@ -32,7 +32,7 @@ from app.ml.inference.remote import RemoteOptions, RemotePredictor, RemoteProtoc
 from app.ml.model_configs import model_config_names
 from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
 from app.ml.types import LandmarkWindow
-from scripts.console import STDERR, fail, user_errors
+from scripts.console import STDERR, fail, results, user_errors
 from tests.parametric_signer import LABELS, make_person, perform_stream  # runs from a checkout, as all scripts do
 
 NUM_WINDOWS = 64
@@ -116,7 +116,7 @@ def main(
     if as_json:
         typer.echo(orjson.dumps([asdict(report) for report in reports]).decode())
     else:
-        _print(Console(), reports)
+        _print(results(), reports)
 
 
 def _write_random_network(network: str, model_dir: Path) -> None:

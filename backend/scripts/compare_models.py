@@ -3,11 +3,11 @@
 Reads model files (.pt, .onnx, .int8.onnx) and data sets; writes a report (.html with its pictures inside, or .md) if
 asked to. The n-th candidate is paired with the n-th baseline: give one file a training seed. A person whom a model was
 trained on, a recording under two names, or answers that fit permuted labels as well, end or void the comparison.
+Without `--data` it judges on the people in the data folder (docs/data.md) whom none of the models has seen.
 
 Exit code: 0 the candidate is better, 1 it is worse, 2 the comparison cannot be made, 3 no difference was shown.
 
-    python -m scripts.compare_models --baseline data/models/model_v1.onnx --candidate data/models/model_v2.onnx
-        --data new_people.npz --output report.html
+    python scripts/compare_models.py --baseline data/models/model_v1.pt --candidate data/models/model_v2.pt
 """
 
 import platform
@@ -26,7 +26,8 @@ from app.ml.errors import MissingExtraError
 from app.ml.evaluation.comparison import Outcome
 from app.ml.evaluation.model_comparison import Comparison, Rules, Side, compare_models
 from app.ml.recordings.clips import load_dataset
-from scripts.console import STDERR, fail, user_errors
+from scripts.console import STDERR, fail, results, user_errors
+from scripts.data_at_hand import DATA_HELP, load_unseen
 
 EXIT_CODES: Final = {Outcome.BETTER: 0, Outcome.WORSE: 1, Outcome.INCONCLUSIVE: 3}
 _FORMS: Final = (".html", ".md")
@@ -35,8 +36,8 @@ _FORMS: Final = (".html", ".md")
 def main(
     baseline: Annotated[list[Path], typer.Option(help="Model file of what is; one a training seed.")],
     candidate: Annotated[list[Path], typer.Option(help="Model file of what might be, in the same order.")],
-    data: Annotated[list[Path], typer.Option(help="Data sets of people whom no model has seen; may be repeated.")],
     *,
+    data: Annotated[list[Path] | None, typer.Option(help=DATA_HELP)] = None,
     training_data: Annotated[
         list[Path] | None, typer.Option(help="What the models learned from, to look for copies in.")
     ] = None,
@@ -58,8 +59,10 @@ def main(
     """Compare two models on the same unseen people."""
     if output is not None and output.suffix not in _FORMS:
         raise fail(f"--output {output} must end in {' or '.join(_FORMS)}")
+    console = results(stderr=as_json)
     with user_errors(), Progress(console=STDERR, transient=True) as progress:
-        clips = load_dataset(data)
+        models = [*baseline, *candidate]
+        clips = load_dataset(data) if data else load_unseen(models, console=console, assume_unseen=assume_unseen)
         bar = progress.add_task("clips", total=len(clips) * 2 * len(baseline))
         is_full = baseline[0].name == candidate[0].name and baseline_tta == candidate_tta
         comparison = compare_models(
@@ -79,7 +82,7 @@ def main(
     if as_json:
         typer.echo(orjson.dumps({**asdict(comparison), "calibration_ms": calibration_ms}).decode())
     else:
-        _print(Console(soft_wrap=True), comparison)
+        _print(console, comparison)
     raise typer.Exit(EXIT_CODES[comparison.verdict.outcome])
 
 

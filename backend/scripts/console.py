@@ -1,7 +1,9 @@
 """What the command-line tools share: errors that a user can act on, without a traceback; progress goes to stderr."""
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -10,7 +12,20 @@ from rich.console import Console
 from app.client.errors import ClientError
 from app.ml.errors import MlError
 
+_BACKEND: Final = str(Path(__file__).resolve().parents[1])
+# `python scripts/x.py` looks for modules beside x.py: the benchmarks would not find the made-up signer of `tests`.
+if _BACKEND not in sys.path:
+    sys.path.insert(0, _BACKEND)
+
 STDERR: Final = Console(stderr=True)
+_WIDTH_ELSEWHERE: Final = 200
+"""Columns of a file or a pipe, which have none of their own: rich would cut tables to 80."""
+
+
+def results(*, stderr: bool = False) -> Console:
+    """Where a tool prints what it found; without a terminal, wide enough to cut nothing."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, soft_wrap=True, width=None if stream.isatty() else _WIDTH_ELSEWHERE)
 
 
 def fail(message: str) -> typer.Exit:

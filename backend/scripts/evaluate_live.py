@@ -1,13 +1,11 @@
-"""Reads continuous streams of people whom the model has never seen, as the live server would, and
-counts what came out.
+"""Reads continuous streams of people whom the model has never seen, as the live server would, and counts what came out.
 
 For each group of people a model is trained without them and without those who lend their idle movement. The person's
-clips are
-joined with 0.3-0.6 s of hand transit and short rests; the idle stream is a stranger who moves the hands in view
-without signing. Sent signs are right when label and time agree (one to one, overlap within 300 ms). Delay is from the
-true end of a sign to its answer, on the capture clock. Trained models are kept in `--runs`.
+clips are joined with 0.3-0.6 s of hand transit and short rests; the idle stream is a stranger who moves the hands in
+view without signing. Sent signs are right when label and time agree (one to one, overlap within 300 ms). Delay is from
+the true end of a sign to its answer, on the capture clock. Trained models are kept in `--runs`.
 
-    python -m scripts.evaluate_live --corpus ../../shared/data --unseen-runs runs/unseen
+    python -m scripts.evaluate_live --corpus RECORDINGS
 """
 
 from collections.abc import Sequence
@@ -20,7 +18,6 @@ from typing import Annotated, Final
 import numpy as np
 import orjson
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -36,10 +33,10 @@ from app.ml.recordings.clips import Clip
 from app.ml.recordings.labels import IDLE
 from app.ml.training.fitting import describe_model
 from app.ml.training.recipes import get_recipe
-from scripts.console import STDERR, user_errors
+from scripts.console import STDERR, results, user_errors
 from scripts.corpus import load_corpus
 from scripts.evaluate_unseen import kept_folds
-from scripts.options import check_rates, check_recipe
+from scripts.options import RUNS_DIR, check_rates, check_recipe
 
 IDLE_GIVERS: Final = ("dmohazab", "argav304")
 """The people whose recordings show hands that move in view without signing; absent from every model judged here."""
@@ -59,11 +56,11 @@ CLIPS_PER_PERSON: Final = 48
 def main(
     corpus: Annotated[Path, typer.Option(help="Folder with the recordings' data sets.")],
     *,
-    unseen_runs: Annotated[Path, typer.Option(help="Folds of evaluate_unseen, for calibration.")] = Path("runs/unseen"),
+    unseen_runs: Annotated[Path, typer.Option(help="Folds of evaluate_unseen, for calibration.")] = RUNS_DIR / "unseen",
     recipe: Annotated[str, typer.Option(callback=check_recipe, help="Which recipe to judge.")] = "starter",
     seed: Annotated[int, typer.Option(help="Of training and of the streams.")] = 0,
     fps: Annotated[str, typer.Option(callback=check_rates, help="Frame rates, separated by commas.")] = "30,15,8",
-    runs: Annotated[Path, typer.Option(help="Where trained models are kept.")] = Path("runs/live"),
+    runs: Annotated[Path, typer.Option(help="Where trained models are kept.")] = RUNS_DIR / "live",
     jobs: Annotated[int, typer.Option(min=1, help="Models trained at the same time.")] = 2,
     output: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
@@ -238,7 +235,7 @@ class _Rate:
             table.add_column(column.replace("_", " "), justify="right")
         for name, row in rows.items():
             table.add_row(name, *(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-        Console().print(table)
+        results().print(table)
 
 
 if __name__ == "__main__":

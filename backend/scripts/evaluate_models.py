@@ -1,9 +1,10 @@
 """Scores models on recorded clips, over the labels that model and data share; answers come from the whole vocabulary.
 
 Reads `.onnx` or `.pt` models and clip or data set `.npz` files (docs/data.md); `--predictions` writes one row a clip.
-Whether the people in the data were trained on is for you to know: the model's provenance lists its signers.
+With `--data`, whether the people in it were trained on is for you to know: the model's provenance lists its signers.
+Without it, the people in the data folder are asked about whom none of the models has seen.
 
-    python -m scripts.evaluate_models --models data/models/model_v1.onnx --data recordings.npz --json
+    python scripts/evaluate_models.py --models data/models/model_v1.pt,data/models/model_v2.pt
 """
 
 import csv
@@ -19,15 +20,22 @@ from rich.table import Table
 from app.ml.evaluation.model_report import ModelReport, score_model
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.recordings.clips import Clip, load_dataset
-from scripts.console import STDERR, fail, user_errors
+from scripts.console import STDERR, fail, results, user_errors
+from scripts.data_at_hand import DATA_HELP, load_unseen
 
 _COLUMNS = ("model", "clip_id", "signer", "label", "predicted", "confidence", "correct", "accepted", "scored")
 
 
 def main(
     models: Annotated[str, typer.Option(help="Model files, .onnx or .pt, separated by commas.")],
-    data: Annotated[list[Path], typer.Option(help="Data set, clip or folder of .npz; may be given several times.")],
     *,
+    data: Annotated[list[Path] | None, typer.Option(help=DATA_HELP)] = None,
+    assume_unseen: Annotated[
+        bool,
+        typer.Option(
+            "--assume-unseen", help="Without --data: believe that models which don't say have seen nobody there."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
     predictions: Annotated[Path | None, typer.Option(help="CSV file to write, one row a clip and model.")] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Ask with test-time augmentation, about five views.")] = False,
@@ -39,8 +47,9 @@ def main(
     paths = [Path(text.strip()) for text in models.split(",") if text.strip()]
     if not paths:
         raise fail("--models names no file")
+    console = results(stderr=as_json)
     with user_errors():
-        clips = load_dataset(data)
+        clips = load_dataset(data) if data else load_unseen(paths, console=console, assume_unseen=assume_unseen)
         reports = {path: _score(path, clips, include_suspect=include_suspect, tta=tta) for path in paths}
         if predictions is not None:
             _write_predictions(predictions, reports)
@@ -48,7 +57,7 @@ def main(
         typer.echo(orjson.dumps({"models": [report.to_dict(str(path)) for path, report in reports.items()]}).decode())
         return
     for path, report in reports.items():
-        _print_report(Console(), path, report)
+        _print_report(console, path, report)
 
 
 def _score(path: Path, clips: list[Clip], *, include_suspect: bool, tta: bool) -> ModelReport:

@@ -4,7 +4,7 @@ Tested are the person's clips of signs that somebody else has (no `suspect` clip
 with a hand in view is judged apart, at a threshold that was chosen on the other people. Finished folds are kept in
 `--runs`, so that an interrupted evaluation goes on where it stopped.
 
-    python -m scripts.evaluate_unseen --data ../../shared/data --recipe starter --seeds 0,1,2
+    python -m scripts.evaluate_unseen --data RECORDINGS --recipe starter --seeds 0,1,2
 """
 
 from collections import Counter
@@ -17,7 +17,6 @@ from typing import Annotated
 import numpy as np
 import orjson
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -32,9 +31,9 @@ from app.ml.evaluation.scoring import (
 from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
 from app.ml.training.fitting import describe_model
 from app.ml.training.recipes import get_recipe
-from scripts.console import STDERR, user_errors
+from scripts.console import STDERR, results, user_errors
 from scripts.corpus import CORPORA, load_corpus
-from scripts.options import check_recipe, check_seeds
+from scripts.options import RUNS_DIR, check_recipe, check_seeds
 
 
 def main(
@@ -45,7 +44,7 @@ def main(
         str, typer.Option(callback=check_recipe, help="Which recipe to judge; see app/ml/training/recipes.py.")
     ] = "starter",
     seeds: Annotated[str, typer.Option(callback=check_seeds, help="Seeds, separated by commas.")] = "0,1,2",
-    runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = Path("runs/unseen"),
+    runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = RUNS_DIR / "unseen",
     jobs: Annotated[int, typer.Option(min=1, help="Folds trained at the same time, one thread each.")] = 2,
     output: Annotated[Path | None, typer.Option(help="Write the report here, for `train --unseen`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
@@ -216,7 +215,7 @@ def _print(report: dict[str, object], recipe: str) -> None:
             "-" if row["refused"] is None else f"{row['refused']:.3f} / {row['refused_at_90']:.3f}",
             str(row["num_refuse"]),
         )
-    console = Console()
+    console = results()
     console.print(table)
     for key in ("accuracy", "accuracy_with_background", "accepted"):
         mean = report[key]

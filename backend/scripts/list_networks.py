@@ -9,13 +9,13 @@ from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.model import build_model, count_parameters
 from app.ml.model_configs import get_model_config, model_config_names
 from app.ml.training.recipes import recipe_for_model
+from scripts.console import results
 
 
 def main(
@@ -34,7 +34,7 @@ def main(
         table.add_row(
             str(row["name"]), str(row["reads"]), f"{row['parameters']:,}", "" if wide is None else f"{wide:,}"
         )
-    Console().print(table)
+    results().print(table)
 
 
 def describe(name: str, num_labels: int) -> dict[str, str | int | None]:

@@ -3,8 +3,8 @@
 Both commands start a server of their own, with several workers and a redis-server, and need a checkout. `--data` joins
 clips of real people; otherwise a made-up signer performs. Exit 1 when a promise is broken.
 
-    python -m scripts.load_test faults --clients 8 --data ../../shared/data/asl_kelhuynh.npz
-    python -m scripts.load_test overload --capacity 60 --workers 2 --data ../../shared/data/asl_kelhuynh.npz
+    python -m scripts.load_test faults --clients 8 --data signs.npz
+    python -m scripts.load_test overload --capacity 60 --workers 2 --data signs.npz
 
 `faults` plays streams through a line that is made slow, lossy, cut, half-open or slowly read, brings a burst of
 clients, overwrites the model file, restarts Redis, kills a worker, replaces the workers one by one and restarts the
@@ -32,7 +32,7 @@ from app.harness.faults import FAULTS, Site
 from app.harness.load_test import WARM_UP_S, LoadReport, make_joiner, run_load_test
 from app.harness.redis_process import RedisProcess
 from app.harness.server_process import BACKEND_DIR, RunningServer, ServerProcess, read_vocabulary, start_server
-from scripts.console import STDERR, user_errors
+from scripts.console import STDERR, results, user_errors
 from scripts.signing_streams import make_streams
 
 FAULT_S = 8.0
@@ -89,7 +89,7 @@ def faults(
             num_processes=processes,
             on_fault=lambda name: STDERR.print(f"fault: {name}", highlight=False),
         )
-    typer.echo(orjson.dumps(report.to_dict()).decode()) if as_json else _print_faults(Console(), report)
+    typer.echo(orjson.dumps(report.to_dict()).decode()) if as_json else _print_faults(results(), report)
     raise typer.Exit(0 if report.has_passed else 1)
 
 
@@ -137,7 +137,7 @@ def overload(
         told = {"peak": peak.to_dict(), "overload": over.to_dict(), "goodput_share": share, "has_passed": has_passed}
         typer.echo(orjson.dumps(told).decode())
     else:
-        _print_overload(Console(), peak, over, share)
+        _print_overload(results(), peak, over, share)
     raise typer.Exit(0 if has_passed else 1)
 
 

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from app.core.config import BACKEND_DIR
 from scripts.console import user_errors
 
 VALID_DAYS = 397
@@ -77,7 +78,8 @@ def make_certificate(openssl: str, certificate: Path, key: Path, names: list[str
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder for certificate.pem and key.pem.")] = Path("data/secrets/tls"),
+    output: Annotated[Path, typer.Option(help="Folder for certificate.pem and key.pem.")] = BACKEND_DIR
+    / "data/secrets/tls",
     port: Annotated[int, typer.Option(help="Port of the address that is printed for phones.")] = 8443,
 ) -> None:
     """Make the certificate, or keep the one that is there and still good; print the address for phones."""

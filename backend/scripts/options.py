@@ -1,16 +1,18 @@
 """Options that several training tools share, checked before anything long begins."""
 
 import math
-from pathlib import Path
 from typing import Final, overload
 
 import typer
 
+from app.core.config import BACKEND_DIR
 from app.ml.model_configs import get_model_config
 from app.ml.training.recipes import get_recipe
 
-MODEL_DIR: Final = Path("data/models")
-"""Where runs are recorded unless a server is named; the tools are run from `backend`."""
+MODEL_DIR: Final = BACKEND_DIR / "data" / "models"
+"""Where runs are recorded unless a server is named."""
+RUNS_DIR: Final = BACKEND_DIR / "runs"
+"""Where tools keep what they can go on from."""
 
 
 def check_recipe(name: str) -> str:

@@ -5,8 +5,8 @@ needs the extra `video`). Writes one file, from which `train --pretrained` goes 
 model: nobody should be seen in pretraining who is unseen later.
 
     python -m scripts.pretrain_encoder --data unlabelled.npz --model spatial --output data/models/spatial.pretrained.pt
-    python -m scripts.train --corpus ../../shared/data --model spatial --pretrained data/models/spatial.pretrained.pt
-    --output data/models/model_v2.pt
+    python -m scripts.train --data mine.npz --model spatial --pretrained data/models/spatial.pretrained.pt \
+        --output data/models/model_v2.pt
 """
 
 from dataclasses import asdict

@@ -4,7 +4,7 @@ A row of the study is a recipe (`app/ml/training/recipes.py`), the people held o
 that it is paired with. Finished folds are kept in `--runs`, shared with evaluate_unseen: an interrupted study goes on
 where it stopped. Test-time augmentation trains nothing: it asks the kept models again.
 
-    python -m scripts.run_study --data ../../shared/data --output ../docs/study.md
+    python -m scripts.run_study --data RECORDINGS --output ../docs/study.md
 """
 
 import time
@@ -38,7 +38,7 @@ from app.ml.types import LandmarkWindow
 from scripts.console import STDERR, user_errors
 from scripts.corpus import CORPORA
 from scripts.evaluate_unseen import fold_path, load_corpus_once, run_fold
-from scripts.options import check_seeds
+from scripts.options import RUNS_DIR, check_seeds
 
 LANGUAGE: Final = "ase"
 ALL: Final = CORPORA[LANGUAGE].people
@@ -146,7 +146,7 @@ class Result:
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the recordings' data sets.")],
     *,
-    runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = Path("runs/unseen"),
+    runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = RUNS_DIR / "unseen",
     only: Annotated[str | None, typer.Option(help="Only these recipes of the plan, separated by commas.")] = None,
     seeds: Annotated[
         str | None, typer.Option(callback=check_seeds, help="Only these of the plan's seeds, separated by commas.")

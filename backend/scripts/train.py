@@ -1,11 +1,9 @@
 """Trains a model and writes it as `model_vN.pt`, `model_vN.onnx` and `model_vN.int8.onnx`, ready to be served.
 
 Reads the recordings of a corpus folder (docs/training.md), or any data sets of your own; the calibration (temperature
-and "not
-sure" threshold) comes from the report of `evaluate_unseen`, which judged the same recipe on people it had never seen.
+and "not sure" threshold) comes from the report of `evaluate_unseen`, which judged the same recipe on unseen people.
 
-    python -m scripts.train --corpus ../../shared/data --unseen data/models/unseen_v1.json --output
-    data/models/model_v1.pt
+    python -m scripts.train --corpus RECORDINGS --unseen data/models/unseen_v1.json --output data/models/model_v1.pt
     python -m scripts.train --data my_signs.npz --language ase --output runs/mine/model_v1.pt --val-signer anna
     torchrun --standalone --nproc_per_node=2 -m scripts.train --checkpoint runs/mine/run.ckpt ...
 """
@@ -18,7 +16,6 @@ from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.ml.artifacts.manifest import Calibration
@@ -35,7 +32,7 @@ from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training.recipes import get_recipe, recipe_for_model, total_steps, with_technique
 from app.ml.training.run import TrainingPlan, assist_training, run_training
 from app.ml.training.world import joined_world
-from scripts.console import STDERR, fail, user_errors
+from scripts.console import STDERR, fail, results, user_errors
 from scripts.corpus import load_corpus
 from scripts.options import MODEL_DIR, check_language, check_model, check_recipe
 
@@ -124,7 +121,7 @@ def main(
     if tracker.problem is not None:
         STDERR.print(f"warning: this run was not fully recorded: {tracker.problem}", style="yellow", markup=False)
     STDERR.print(f"{outcome.seconds:.0f} s, of which the network waited {outcome.waited_s:.1f} s for batches")
-    Console(soft_wrap=True).print(f"{output}: {len(manifest.labels)} labels, weights {manifest.weights_sha256[:16]}")
+    results().print(f"{output}: {len(manifest.labels)} labels, weights {manifest.weights_sha256[:16]}")
 
 
 @contextmanager

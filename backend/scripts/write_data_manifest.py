@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
+from app.core.config import REPOSITORY_DIR
 from app.ml.artifacts.files import file_sha256
 from app.ml.recordings.summary import DataSummary
 from app.services.dataset_catalog import DataSet, DatasetCatalog
-from scripts.console import STDERR, fail, user_errors
+from scripts.console import STDERR, fail, results, user_errors
 
 _NAME: Final = "manifest.json"
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="Where the data sets are.")] = Path("../data"),
+    folder: Annotated[Path, typer.Option(help="Where the data sets are.")] = REPOSITORY_DIR / "data",
     *,
     check: Annotated[bool, typer.Option("--check", help="Compare with the manifest instead of writing it.")] = False,
 ) -> None:
@@ -41,7 +41,7 @@ def main(
             _compare(path, found)
         else:
             path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    Console(soft_wrap=True).print(f"{path}: {len(found)} data sets", markup=False, highlight=False)
+    results().print(f"{path}: {len(found)} data sets", markup=False, highlight=False)
 
 
 def _compare(path: Path, found: dict[str, dict[str, object]]) -> None:

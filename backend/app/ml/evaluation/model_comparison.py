@@ -270,7 +270,8 @@ def unseen_clips(models: Sequence[tuple[str, ModelManifest]], clips: Sequence[Cl
             raise DatasetError(msg)
     left = [clip for clip in clips if clip.signer not in seen]
     if not left:
-        msg = f"{' and '.join(name for name, _ in models)} have seen everybody in the data; record somebody new"
+        names = " or ".join(dict.fromkeys(name for name, _ in models))
+        msg = f"everybody in the data was seen by {names}; record somebody new"
         raise DatasetError(msg)
     return left
 
