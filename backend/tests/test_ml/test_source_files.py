@@ -9,7 +9,7 @@ from app.ml.recordings.source_files import Place, find_data_files, is_data, natu
 @pytest.mark.parametrize(
     "litter",
     [
-        ".DS_Store", "._a.npy", "a/._0.npy", "__MACOSX/a/0.npy", ".ipynb_checkpoints/0.npy", "a/Thumbs.db", 
+        ".DS_Store", "._a.npy", "a/._0.npy", "__MACOSX/a/0.npy", ".ipynb_checkpoints/0.npy", "a/Thumbs.db",
         "a/desktop.ini", "~$notes.npy",
     ],
 )  # fmt: skip
