@@ -2,26 +2,40 @@
 
 Reads an MP_Data folder (ACTION/SEQUENCE/FRAME.npy), `.pose` files, Kaggle's asl-signs (train.csv, parquet), a folder
 of videos by label, or our own `.npz` files; CSV files may rename labels and people. Copies of a recording are found
-by hash. Writes the data set; tells what was read, skipped and dropped.
+by hash. Writes the data set; tells what was read, skipped and dropped. Exit code 1 when an item had to be skipped.
 
     python -m scripts.import_dataset ~/MP_Data --output data/mine.npz --signer anna --language ase
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from app.ml.recordings.clips import DEFAULT_FRAME_MS, DEFAULT_HEIGHT, DEFAULT_WIDTH, save_dataset
-from app.ml.recordings.importers.conversion import Camera, Imported, SourceFormat, import_clips, open_importer
-from app.ml.recordings.importers.source import Naming, load_map
+from app.ml.recordings.importers.conversion import (
+    Camera,
+    Imported,
+    SourceFormat,
+    detect_format,
+    find_unread,
+    import_clips,
+    open_importer,
+)
+from app.ml.recordings.importers.source import Naming, Skipped, load_map
+from app.ml.recordings.source_files import show_path
 from scripts.console import STDERR, fail, user_errors
 from scripts.options import check_language
+
+MAX_TOLD: Final = 20
+"""Lines of one kind on stderr."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -63,42 +77,69 @@ def main(
             session=session,
             language=language,
         )
+        layout = detect_format(source) if layout is SourceFormat.AUTO else layout
         importer = open_importer(source, layout, camera)
         task = progress.add_task("reading", total=importer.count())
         result = import_clips(importer, naming=naming, camera=camera, on_item=lambda: progress.advance(task))
+        unread = find_unread(source, layout, importer)
         output.parent.mkdir(parents=True, exist_ok=True)
         save_dataset(output, result.clips)
-    for skipped in result.skipped[:20]:
-        STDERR.print(f"skipped {skipped.path}: {skipped.reason}", markup=False, highlight=False, soft_wrap=True)
-    for group in result.conflicts[:20]:
+    _warn("skipped", result.skipped)
+    _warn("no name", result.nameless)
+    _warn("empty", result.empty)
+    _warn("not read", [Skipped(path=path, reason=f"not part of the layout {layout}") for path in unread])
+    for group in result.conflicts[:MAX_TOLD]:
         STDERR.print(f"same recording, different labels: {', '.join(group)}", markup=False, highlight=False)
-    _print(output, result, as_json=as_json)
-
-
-def _print(output: Path, result: Imported, *, as_json: bool) -> None:
-    per_label = Counter(clip.label or "" for clip in result.clips)
-    per_signer = Counter(clip.signer or "" for clip in result.clips)
     if as_json:
-        told = {
-            "output": str(output),
-            "num_clips": len(result.clips),
-            "labels": per_label,
-            "signers": per_signer,
-            "num_copies": result.num_copies,
-            "num_left_out": result.num_left_out,
-            "conflicts": result.conflicts,
-            "skipped": [{"path": str(skipped.path), "reason": skipped.reason} for skipped in result.skipped],
-        }
-        typer.echo(orjson.dumps(told).decode())
-        return
+        _print_json(output, result, unread)
+    else:
+        _print(output, result)
+    if result.skipped or result.nameless:
+        raise typer.Exit(1)
+
+
+def _warn(what: str, items: Sequence[Skipped]) -> None:
+    for item in items[:MAX_TOLD]:
+        line = f"{what}: {show_path(item.path)}: {item.reason}"
+        STDERR.print(line, markup=False, highlight=False, soft_wrap=True)
+    if len(items) > MAX_TOLD:
+        STDERR.print(f"{what}: {len(items) - MAX_TOLD} more; --json lists all", markup=False, highlight=False)
+
+
+def _print_json(output: Path, result: Imported, unread: Sequence[Path]) -> None:
+    def listed(items: Sequence[Skipped]) -> list[dict[str, str]]:
+        return [{"path": show_path(item.path), "reason": item.reason} for item in items]
+
+    told = {
+        "output": str(output),
+        "num_clips": len(result.clips),
+        "labels": Counter(clip.label or "" for clip in result.clips),
+        "signers": Counter(clip.signer or "" for clip in result.clips),
+        "num_copies": result.num_copies,
+        "num_left_out": result.num_left_out,
+        "num_empty": len(result.empty),
+        "num_nameless": len(result.nameless),
+        "conflicts": result.conflicts,
+        "empty": listed(result.empty),
+        "nameless": listed(result.nameless),
+        "skipped": listed(result.skipped),
+        "not_read": [show_path(path) for path in unread],
+    }
+    typer.echo(orjson.dumps(told).decode())
+
+
+def _print(output: Path, result: Imported) -> None:
     table = Table("label", "clips", box=None)
-    for label, count in sorted(per_label.items()):
-        table.add_row(label or "(none)", str(count))
+    for label, count in sorted(Counter(clip.label or "" for clip in result.clips).items()):
+        table.add_row(Text(label or "(none)"), str(count))
     console = Console()
     console.print(table)
     console.print(
-        f"{output}: {len(result.clips)} clips of {len(per_signer)} people; {result.num_copies} copies dropped, "
-        f"{result.num_left_out} left out, {len(result.skipped)} skipped, {len(result.conflicts)} label conflicts",
+        f"{output}: {len(result.clips)} clips of {len({clip.signer for clip in result.clips})} people; "
+        f"{result.num_copies} copies dropped, {result.num_left_out} left out by the label map, "
+        f"{len(result.empty)} empty, {len(result.nameless)} without a name that can be kept, "
+        f"{len(result.skipped)} skipped, {len(result.conflicts)} label conflicts",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )

@@ -23,8 +23,8 @@ from app.ml.recordings.clips import Clip
 from app.ml.recordings.copies import data_fingerprint
 from app.ml.recordings.extraction import extract_clip
 from app.ml.recordings.importers.conversion import Camera, SourceFormat, import_clips, open_importer
-from app.ml.recordings.importers.source import Naming
 from app.ml.recordings.importers.videos import find_videos
+from app.ml.recordings.source_files import show_path
 from app.ml.tracking import NullTracker, RunDescription, finished, flatten, make_tracker
 from app.ml.trainer import Progress
 from app.ml.training.config import PretrainingConfig
@@ -126,9 +126,11 @@ def _read_data(sources: list[Path]) -> list[Clip]:
     clips: list[Clip] = []
     for source in sources:
         importer = open_importer(source, SourceFormat.AUTO, Camera())
-        imported = import_clips(importer, naming=Naming(), camera=Camera())
-        for skipped in imported.skipped[:20]:
-            STDERR.print(f"skipped {skipped.path}: {skipped.reason}", markup=False, highlight=False, soft_wrap=True)
+        imported = import_clips(importer, naming=None, camera=Camera())
+        for skipped in (*imported.skipped, *imported.empty)[:20]:
+            STDERR.print(
+                f"skipped {show_path(skipped.path)}: {skipped.reason}", markup=False, highlight=False, soft_wrap=True
+            )
         clips += imported.clips
     return clips
 

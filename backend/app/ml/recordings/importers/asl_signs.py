@@ -6,16 +6,17 @@
 
 import csv
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ml.errors import DatasetError, InvalidLandmarksError, MissingExtraError
+from app.ml.errors import DatasetError, MissingExtraError
 from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, POSE, RIGHT_HAND
 from app.ml.recordings.clips import Clip
-from app.ml.recordings.importers.source import Skipped
+from app.ml.recordings.importers.source import Skipped, erase_zero_points, read_item
 from app.ml.types import FloatArray
 
 TABLE: Final = "train.csv"
@@ -28,7 +29,7 @@ class AslSignsImporter:
 
     Args:
         root: that folder, or `train.csv` itself.
-        frame_ms: time from frame to frame, which the data do not say.
+        frame_ms: time from one frame's number to the next, which the data do not say.
         width: frame width of the cameras; the data do not say it.
         height: frame height of the cameras.
     """
@@ -44,27 +45,30 @@ class AslSignsImporter:
 
     def read(self) -> Iterator[Clip | Skipped]:
         try:
-            import pyarrow  # an optional package
-            from pyarrow import parquet
+            from pyarrow import parquet  # an optional package
         except ImportError as error:
             msg = "reading parquet files needs pyarrow; 'make lab' installs it (pip install -e 'backend[tools]')"
             raise MissingExtraError(msg) from error
         for row in self._rows():
-            path = self._table.parent / row["path"]
-            try:
-                columns = parquet.read_table(path, columns=_COLUMNS).to_pydict()
-                landmarks = _to_landmarks({name: np.asarray(columns[name]) for name in _COLUMNS})
-                yield Clip(
-                    landmarks=landmarks,
-                    times_ms=np.arange(len(landmarks)) * self._frame_ms,
-                    width=self._width,
-                    height=self._height,
-                    label=row["sign"],
-                    signer=row["participant_id"],
-                    clip_id=row["sequence_id"],
-                )
-            except (OSError, KeyError, pyarrow.ArrowException, DatasetError, InvalidLandmarksError) as error:
-                yield Skipped(path=path, reason=str(error))
+            path = self._table.parent / (row["path"] or "")
+            yield read_item(path, partial(self._read, path, row, parquet))
+
+    def listed(self) -> set[Path]:
+        """The table and the parquet files that it lists."""
+        return {self._table, *(self._table.parent / (row["path"] or "") for row in self._rows())}
+
+    def _read(self, path: Path, row: dict[str, str], parquet: Any) -> Clip:
+        columns = parquet.read_table(path, columns=_COLUMNS).to_pydict()
+        landmarks, frames = _to_landmarks({name: np.asarray(columns[name]) for name in _COLUMNS})
+        return Clip(
+            landmarks=landmarks,
+            times_ms=(frames - frames[0]) * self._frame_ms,
+            width=self._width,
+            height=self._height,
+            label=row["sign"],
+            signer=row["participant_id"],
+            clip_id=row["sequence_id"],
+        )
 
     def _rows(self) -> list[dict[str, str]]:
         try:
@@ -80,20 +84,21 @@ class AslSignsImporter:
         return rows
 
 
-def _to_landmarks(columns: dict[str, NDArray[Any]]) -> FloatArray:
-    """Long rows to float32 `[T, 75, 3]`; rows of the face and values that are not there stay NaN."""
-    frames = columns["frame"].astype(np.int64)
-    if len(frames) == 0:
+def _to_landmarks(columns: dict[str, NDArray[Any]]) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Long rows to float32 `[T, 75, 3]` and the numbers of the T frames that have rows; rows of the face and values
+    that are not there stay NaN."""
+    numbers, frames = np.unique(columns["frame"].astype(np.int64), return_inverse=True)
+    if len(numbers) == 0:
         msg = "holds no frame"
         raise DatasetError(msg)
-    first = int(frames.min())
-    landmarks = np.full((int(frames.max()) - first + 1, NUM_POINTS, 3), np.nan, np.float32)
-    values = np.stack([columns[axis].astype(np.float32) for axis in ("x", "y", "z")], axis=1)
+    landmarks = np.full((len(numbers), NUM_POINTS, 3), np.nan, np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which `Clip` refuses
+        values = np.stack([columns[axis].astype(np.float32) for axis in ("x", "y", "z")], axis=1)
     for name, part in _TYPES.items():
         rows = columns["type"] == name
         index = columns["landmark_index"][rows].astype(np.int64)
         if ((index < 0) | (index >= part.stop - part.start)).any():
             msg = f"'{name}' has a landmark_index outside 0-{part.stop - part.start - 1}"
             raise DatasetError(msg)
-        landmarks[frames[rows] - first, part.start + index] = values[rows]
-    return landmarks
+        landmarks[frames[rows], part.start + index] = values[rows]
+    return erase_zero_points(landmarks), numbers

@@ -4,16 +4,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
-from app.ml.errors import DatasetError
+from app.ml.errors import ClipFileError, DatasetError
 from app.ml.landmarks.layout import mirror
 from app.ml.recordings.clips import DEFAULT_FRAME_MS, DEFAULT_HEIGHT, DEFAULT_WIDTH, Clip, load_dataset
 from app.ml.recordings.copies import find_copies
+from app.ml.recordings.extraction import VIDEO_SUFFIXES
 from app.ml.recordings.importers.asl_signs import TABLE, AslSignsImporter
+from app.ml.recordings.importers.mp_data import SUFFIX as MP_DATA_SUFFIX
 from app.ml.recordings.importers.mp_data import MpDataImporter
+from app.ml.recordings.importers.pose_files import SUFFIX as POSE_SUFFIX
 from app.ml.recordings.importers.pose_files import PoseFileImporter
-from app.ml.recordings.importers.source import Importer, Naming, Skipped
-from app.ml.recordings.importers.videos import VideoImporter, find_videos
+from app.ml.recordings.importers.source import Importer, Naming, Skipped, erase_zero_points, read_item
+from app.ml.recordings.importers.videos import VideoImporter
+from app.ml.recordings.names import Spellings, clean, spell
+from app.ml.recordings.source_files import find_data_files, show_path
 
 
 class SourceFormat(StrEnum):
@@ -49,10 +55,12 @@ class Imported:
     """What came out.
 
     Attributes:
-        clips: renamed and without copies.
+        clips: renamed, without copies, each with a `clip_id` of its own.
         num_left_out: clips whose label the map leaves out.
         num_copies: clips dropped because an earlier one shows the same recording under the same label.
         conflicts: groups of `label/clip_id` that show the same recording under different labels; all are kept.
+        empty: in which nobody is seen.
+        nameless: whose label or signer cannot be kept as a name.
         skipped: what could not be read.
     """
 
@@ -60,20 +68,46 @@ class Imported:
     num_left_out: int
     num_copies: int
     conflicts: tuple[tuple[str, ...], ...]
+    empty: tuple[Skipped, ...]
+    nameless: tuple[Skipped, ...]
     skipped: tuple[Skipped, ...]
+
+
+ENDINGS: Final = {
+    SourceFormat.NPZ: frozenset({".npz"}),
+    SourceFormat.MP_DATA: frozenset({MP_DATA_SUFFIX}),
+    SourceFormat.POSE: frozenset({POSE_SUFFIX}),
+    SourceFormat.ASL_SIGNS: frozenset({".csv", ".parquet"}),
+    SourceFormat.VIDEOS: VIDEO_SUFFIXES,
+}
+"""Of the files that hold each layout's recordings."""
 
 
 class _NpzImporter:
     """Our own files, imported to rename, merge or thin them out."""
 
     def __init__(self, root: Path) -> None:
-        self._clips = load_dataset(root)
+        self._items = [item for file in find_data_files(root, {".npz"}) for item in _read_npz(file)]
 
     def count(self) -> int:
-        return len(self._clips)
+        return len(self._items)
 
     def read(self) -> Iterator[Clip | Skipped]:
-        yield from self._clips
+        if not self._items:
+            msg = "no .npz file below it"
+            raise DatasetError(msg)
+        yield from self._items
+
+
+def _read_npz(file: Path) -> Iterator[Clip | Skipped]:
+    try:
+        clips = load_dataset(file)
+    except ClipFileError as error:
+        yield Skipped(path=file, reason=str(error).removeprefix(f"{file}: "))
+        return
+    for clip in clips:
+        path = file / clip.clip_id if clip.clip_id and len(clips) > 1 else file
+        yield read_item(path, lambda clip=clip: replace(clip, landmarks=erase_zero_points(clip.landmarks)))
 
 
 def detect_format(path: Path) -> SourceFormat:
@@ -85,26 +119,35 @@ def detect_format(path: Path) -> SourceFormat:
     if not path.exists():
         msg = f"{path}: no such file or folder"
         raise DatasetError(msg)
-    if path.is_file():
-        by_suffix = {".npz": SourceFormat.NPZ, ".pose": SourceFormat.POSE, ".csv": SourceFormat.ASL_SIGNS}
-        if path.suffix.lower() in by_suffix:
-            return by_suffix[path.suffix.lower()]
-    elif (path / TABLE).is_file():
+    if (path / TABLE).is_file():
         return SourceFormat.ASL_SIGNS
-    elif any(path.glob("*.npz")):
+    depths: dict[str, int] = {}  # of each ending, where the first of its files lies
+    for file in find_data_files(path):
+        depth, ending = len(file.relative_to(path).parts), file.suffix.lower()
+        depths[ending] = min(depth, depths.get(ending, depth))
+    if path.is_file() and ".csv" in depths:
+        return SourceFormat.ASL_SIGNS
+    if depths.get(".npz", 2) < 2:
         return SourceFormat.NPZ
-    elif any(path.glob("*/*/*.npy")) or any(path.glob("*/*.npy")):
-        return SourceFormat.MP_DATA
-    elif any(path.rglob("*.npz")):  # in folders by label, as extract_landmarks writes clips
-        return SourceFormat.NPZ
-    elif any(path.rglob("*.pose")):
-        return SourceFormat.POSE
-    elif find_videos(path):
-        return SourceFormat.VIDEOS
+    for source in (SourceFormat.MP_DATA, SourceFormat.NPZ, SourceFormat.POSE, SourceFormat.VIDEOS):
+        if not ENDINGS[source].isdisjoint(depths) and not (path.is_file() and source is SourceFormat.MP_DATA):
+            return source
     msg = (
         f"{path}: no known layout; known are .npz, ACTION/SEQUENCE/FRAME.npy, .pose, {TABLE} with parquet, LABEL/video"
     )
     raise DatasetError(msg)
+
+
+def find_unread(path: Path, source: SourceFormat, importer: Importer) -> list[Path]:
+    """Files at `path` that an importer of this layout does not look at; hidden ones and litter apart."""
+    if path.is_file():
+        return []
+    listed = importer.listed() if isinstance(importer, AslSignsImporter) else None
+    return [
+        file
+        for file in find_data_files(path)
+        if file.suffix.lower() not in ENDINGS[source] or (listed is not None and file not in listed)
+    ]
 
 
 def open_importer(path: Path, source: SourceFormat, camera: Camera) -> Importer:
@@ -135,7 +178,7 @@ def open_importer(path: Path, source: SourceFormat, camera: Camera) -> Importer:
 def import_clips(
     importer: Importer,
     *,
-    naming: Naming,
+    naming: Naming | None,
     camera: Camera,
     on_item: Callable[[], None] = lambda: None,
 ) -> Imported:
@@ -143,31 +186,41 @@ def import_clips(
 
     Args:
         importer: of the source's layout.
-        naming: how labels and signers are renamed.
+        naming: how labels and signers are renamed; None leaves them as the source has them.
         camera: when it is mirrored, every clip is un-mirrored.
         on_item: called after each item, for a progress bar.
 
     Raises:
-        DatasetError: nothing there has this layout, or no clip is left.
+        DatasetError: nothing there has this layout, two labels or people would become one, or no clip is left.
     """
     clips: list[Clip] = []
     skipped: list[Skipped] = []
+    nameless: list[Skipped] = []
     num_left_out = 0
+    names = None if naming is None else _Names(naming)
     for item in importer.read():
         on_item()
         if isinstance(item, Skipped):
             skipped.append(item)
             continue
-        named = naming.apply(item)
-        if named is None:
+        try:
+            clip = item if names is None else names.give(item)
+        except _NamelessError as error:
+            nameless.append(Skipped(path=Path(item.clip_id or "clip"), reason=str(error)))
+            continue
+        if clip is None:
             num_left_out += 1
         else:
-            clips.append(replace(named, landmarks=mirror(named.landmarks)) if camera.mirrored else named)
-    kept, conflicts = _drop_copies(clips)
+            clips.append(replace(clip, landmarks=mirror(clip.landmarks)) if camera.mirrored else clip)
+    kept, conflicts = _drop_copies(_with_own_ids(clips))
+    empty = tuple(item for item in skipped if item.is_empty)
+    skipped = [item for item in skipped if not item.is_empty]
     if not kept:
-        reason = f"; first problem: {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+        first = (*skipped, *nameless, *empty)[:1]
+        reason = f"; first problem: {show_path(first[0].path)}: {first[0].reason}" if first else ""
         msg = (
-            f"no clip is left: {len(skipped)} could not be read, {num_left_out} were left out by the label map{reason}"
+            f"no clip is left: {len(skipped)} could not be read, {len(nameless)} have no name that can be kept, "
+            f"{len(empty)} are empty, {num_left_out} were left out by the label map{reason}"
         )
         raise DatasetError(msg)
     return Imported(
@@ -175,8 +228,58 @@ def import_clips(
         num_left_out=num_left_out,
         num_copies=len(clips) - len(kept),
         conflicts=tuple(conflicts),
+        empty=empty,
+        nameless=tuple(nameless),
         skipped=tuple(skipped),
     )
+
+
+class _NamelessError(DatasetError):
+    """One clip's name cannot be kept."""
+
+
+class _Names:
+    """Gives clips their names, and refuses two labels, or two people, that would become one without the user's word."""
+
+    def __init__(self, naming: Naming) -> None:
+        self._naming = naming
+        self._labels = Spellings("label", option="--labels")
+        self._people = Spellings("signer", option="--signers")
+
+    def give(self, clip: Clip) -> Clip | None:
+        """The clip renamed; None when the map leaves it out.
+
+        Raises:
+            _NamelessError: its name cannot be kept.
+            DatasetError: another name has the same spelling.
+        """
+        try:
+            named = self._naming.apply(clip)
+        except DatasetError as error:
+            raise _NamelessError(str(error)) from error
+        if named is None:
+            return None
+        if clip.label is not None and not self._naming.renames(clip.label):
+            self._labels.take(clip.label, spell(clip.label))
+        if clip.signer is not None and clip.signer not in self._naming.signers:
+            self._people.take(clip.signer, clean(clip.signer))
+        return named
+
+
+def _with_own_ids(clips: list[Clip]) -> list[Clip]:
+    """Clips with names of their own: the second `take1` becomes `take1 (2)`."""
+    taken = {clip.clip_id for clip in clips}
+    seen: set[str] = set()
+    named: list[Clip] = []
+    for position, clip in enumerate(clips):
+        name = first = clip.clip_id or str(position)
+        number = 1
+        while name in seen or (number > 1 and name in taken):
+            number += 1
+            name = f"{first} ({number})"
+        seen.add(name)
+        named.append(clip if name == clip.clip_id else replace(clip, clip_id=name))
+    return named
 
 
 def _drop_copies(clips: list[Clip]) -> tuple[list[Clip], list[tuple[str, ...]]]:

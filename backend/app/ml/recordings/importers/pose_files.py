@@ -5,26 +5,29 @@ Only MediaPipe Holistic files: points are in pixels, a confidence of 0 marks a p
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from app.ml.errors import DatasetError, InvalidLandmarksError, MissingExtraError
+from app.ml.errors import DatasetError, MissingExtraError
 from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, POSE, RIGHT_HAND
 from app.ml.recordings.clips import Clip
-from app.ml.recordings.importers.source import Skipped
+from app.ml.recordings.importers.source import Skipped, erase_zero_points, read_item
+from app.ml.recordings.source_files import find_data_files, place_of
 from app.ml.types import FloatArray
 
+SUFFIX: Final = ".pose"
 _COMPONENTS: Final = {"POSE_LANDMARKS": POSE, "LEFT_HAND_LANDMARKS": LEFT_HAND, "RIGHT_HAND_LANDMARKS": RIGHT_HAND}
 
 
 class PoseFileImporter:
-    """Reads one `.pose` file, or every one below a folder; the folder that holds a file is its label."""
+    """Reads one `.pose` file, or every one below a folder, in folders by label and signer."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._files = [root] if root.is_file() else sorted(root.rglob("*.pose"))
+        self._files = find_data_files(root, {SUFFIX})
 
     def count(self) -> int:
         return len(self._files)
@@ -34,14 +37,11 @@ class PoseFileImporter:
             msg = f"{self._root}: no .pose file below it"
             raise DatasetError(msg)
         for file in self._files:
-            label = None if file.parent == self._root or self._root.is_file() else file.parent.name
-            try:
-                yield read_pose_file(file, label=label)
-            except (DatasetError, InvalidLandmarksError) as error:
-                yield Skipped(path=file, reason=str(error))
+            place = place_of(file, root=self._root)
+            yield read_item(file, partial(read_pose_file, file, label=place.label, signer=place.signer))
 
 
-def read_pose_file(path: Path, *, label: str | None = None) -> Clip:
+def read_pose_file(path: Path, *, label: str | None = None, signer: str | None = None) -> Clip:
     """Read one `.pose` file; of several people the first.
 
     Raises:
@@ -60,7 +60,7 @@ def read_pose_file(path: Path, *, label: str | None = None) -> Clip:
         raise DatasetError(msg) from error
     landmarks = _to_landmarks(pose, path)
     fps = float(pose.body.fps)
-    if not fps > 0:
+    if not 0 < fps < float("inf"):
         msg = f"{path}: says {fps} frames a second"
         raise DatasetError(msg)
     width, height = int(pose.header.dimensions.width), int(pose.header.dimensions.height)
@@ -70,6 +70,7 @@ def read_pose_file(path: Path, *, label: str | None = None) -> Clip:
         width=width,
         height=height,
         label=label,
+        signer=signer,
         clip_id=path.stem,
     )
 
@@ -96,6 +97,6 @@ def _to_landmarks(pose: Any, path: Path) -> FloatArray:
         if len(component.points) != part.stop - part.start:
             msg = f"{path}: {component.name} has {len(component.points)} points, needs {part.stop - part.start}"
             raise DatasetError(msg)
-        is_seen = (confidence[:, 0, here] > 0).any(axis=1)
-        landmarks[is_seen, part] = points[is_seen, 0, here, :3]
-    return landmarks / np.array([width, height, 1.0], np.float32)
+        is_seen = confidence[:, 0, here] > 0
+        landmarks[:, part] = np.where(is_seen[..., None], points[:, 0, here, :3], np.nan)
+    return erase_zero_points(landmarks) / np.array([width, height, 1.0], np.float32)

@@ -1,22 +1,33 @@
 """What every importer yields, and how labels and signers are brought to one spelling."""
 
 import csv
-import re
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from app.ml.errors import DatasetError
+import numpy as np
+
+from app.ml.errors import DatasetError, MissingExtraError, MlError
 from app.ml.recordings.clips import Clip
+from app.ml.recordings.names import clean, spell
+from app.ml.types import FloatArray
+
+_WRONG: Final = (
+    OSError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError, MemoryError, struct.error,
+)  # fmt: skip
+"""What the packages that read files raise for a bad one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Something that could not be imported, and why."""
+    """Something that could not be imported, and why; `is_empty` when nothing is wrong with it but that nobody is there
+    to see."""
 
     path: Path
     reason: str
+    is_empty: bool = False
 
 
 class Importer(Protocol):
@@ -34,6 +45,33 @@ class Importer(Protocol):
             MissingExtraError: a package that reads it is not installed.
         """
         ...
+
+
+def read_item(path: Path, read: Callable[[], Clip]) -> Clip | Skipped:
+    """One item; whatever is wrong with it is told, and never ends the import of the others.
+
+    Args:
+        path: what is read, for the message.
+        read: makes the clip.
+
+    Raises:
+        MissingExtraError: a package that reads it is not installed.
+    """
+    try:
+        clip = read()
+    except MissingExtraError:
+        raise
+    except (*_WRONG, MlError) as error:
+        return Skipped(path=path, reason=_reason(path, error))
+    if np.isnan(clip.landmarks).all():
+        return Skipped(path=path, reason=f"nobody is seen in its {clip.num_frames} frames", is_empty=True)
+    return clip
+
+
+def erase_zero_points(landmarks: FloatArray) -> FloatArray:
+    """Landmarks `[T, 75, 3]`, NaN where all of x, y and z are zero: so detectors write a point that they did not
+    find."""
+    return np.where((landmarks == 0.0).all(axis=-1, keepdims=True), np.float32(np.nan), landmarks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,37 +93,41 @@ class Naming:
     language: str | None = None
 
     def apply(self, clip: Clip) -> Clip | None:
-        """The clip under its new names; None when the map leaves its label out."""
-        label = clip.label
-        if label is not None:
-            ours = spell(label)
-            label = self.labels.get(label, self.labels.get(ours, ours))
-            if not label:
-                return None
-        signer = clip.signer or self.signer
+        """The clip under its new names; None when the map leaves its label out.
+
+        Raises:
+            DatasetError: a name cannot be kept, and the map has no other.
+        """
+        label = None if clip.label is None else self._rename_label(clip.label)
+        if label == "":
+            return None
+        signer = clean(clip.signer or self.signer or "")
         return replace(
             clip,
             label=label,
-            signer=self.signers.get(signer, signer) if signer else None,
-            session=clip.session or self.session,
+            signer=self.signers.get(signer, signer) or None,
+            session=clean(clip.session or self.session or "") or None,
             language=clip.language or self.language,
         )
 
+    def renames(self, label: str) -> bool:
+        """Whether the map has the label as the source spells it."""
+        return clean(label) in self.labels
 
-def spell(label: str) -> str:
-    """A label in our spelling: `Thank You` is `thank_you`, the single letter `A` is `letter_a`.
-
-    One letter is taken for the fingerspelled letter, also `I`; a label map says where it is the pronoun.
-    """
-    plain = re.sub(r"[^0-9a-z]+", "_", label.strip().lower()).strip("_")
-    return f"letter_{plain}" if re.fullmatch(r"[a-z]", plain) else plain
+    def _rename_label(self, label: str) -> str:
+        cleaned = clean(label)
+        if cleaned in self.labels:
+            return self.labels[cleaned]
+        ours = spell(cleaned)
+        return self.labels.get(ours, ours)
 
 
 def load_map(path: Path) -> dict[str, str]:
     """Read a two-column CSV file `theirs,ours` (no header needed).
 
     Raises:
-        DatasetError: the file is missing, or a line has not two columns.
+        DatasetError: the file is missing, a line has not two columns, gives a name that cannot be kept, or gives one
+            name twice.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -93,8 +135,25 @@ def load_map(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         msg = f"{path}: cannot be read as CSV ({error})"
         raise DatasetError(msg) from error
+    names: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
         if len(row) != 2:
             msg = f"{path}, line {number}: {len(row)} columns; each line is 'theirs,ours'"
             raise DatasetError(msg)
-    return {theirs.strip(): ours.strip() for theirs, ours in rows}
+        try:
+            theirs, ours = map(clean, row)
+        except DatasetError as error:
+            msg = f"{path}, line {number}: {error}"
+            raise DatasetError(msg) from error
+        if names.setdefault(theirs, ours) != ours:
+            msg = f"{path}, line {number}: {theirs!r} was {names[theirs]!r} above and is {ours!r} here; keep one"
+            raise DatasetError(msg)
+    return names
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "too large for this machine's memory"
+    return str(error).removeprefix(f"{path}: ") or type(error).__name__
