@@ -51,6 +51,13 @@ run-https: $(BASE) $(PAGE) ## the same for phones in your network: https on port
 lab: $(LAB) ## add what training and video extraction need (PyTorch, ONNX, MediaPipe)
 	@echo "Ready. From backend/: ../$(VENV)/bin/python -m scripts.train --help"
 
+# What few need. PyTorch is not part of `scale`: a server that only serves wants Redis and PostgreSQL without it.
+.PHONY: extra
+extra: $(BASE) ## install an optional part: make extra NAME=scale (Redis, PostgreSQL, Celery), NAME=openvino or NAME=torchserve
+	@case "$(NAME)" in scale|openvino|torchserve) ;; \
+		*) echo "NAME=$(NAME) is none of scale, openvino, torchserve; for example: make extra NAME=scale"; exit 2;; esac
+	@$(PIP_INSTALL) $(PIP_TORCH_INDEX) -e 'backend[$(NAME)]'
+
 # The starter model again from its recordings: calibration and card come from people held out, an hour on two cores.
 .PHONY: starter
 starter: $(LAB) ## train the shipped model anew, with its evaluation and card: make starter CORPUS=folder-with-the-recordings

@@ -90,7 +90,7 @@ def _write(output: Path, comparison: Comparison, machine: str) -> list[Path]:
     try:
         from app.ml.evaluation.comparison_report import write_report
     except ImportError as error:
-        msg = f"--output {output} needs matplotlib: pip install -e 'backend[train]', or leave it out"
+        msg = f"--output {output} needs matplotlib; 'make lab' installs it; or leave --output out"
         raise MissingExtraError(msg) from error
     return write_report(output, comparison, machine=machine)
 

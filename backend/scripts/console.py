@@ -35,6 +35,21 @@ def fail(message: str) -> typer.Exit:
 
 
 @contextmanager
+def needs_packages(install: str = "make lab") -> Generator[None]:
+    """Around imports: a package that is not installed ends the tool in one line, with the command that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "app", "scripts", "tests"):
+            raise
+        code = fail(
+            f"this tool needs the package {package}; '{install}', in the repository's root, installs it"
+        ).exit_code
+        raise SystemExit(code) from error
+
+
+@contextmanager
 def user_errors() -> Generator[None]:
     """Turn the errors that we raise on purpose, and files that cannot be opened, into one line and exit code 2."""
     try:

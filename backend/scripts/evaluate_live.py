@@ -24,19 +24,21 @@ from rich.table import Table
 from app.ml.artifacts.files import load_torch_artifact, save_torch_artifact
 from app.ml.artifacts.manifest import Calibration
 from app.ml.errors import DatasetError
-from app.ml.evaluation.live import LiveScore, add_scores, delay_percentile, run_stream, score_stream
 from app.ml.evaluation.signed_streams import SignedStream, build_stream
-from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
 from app.ml.inference.segmenter import SegmenterConfig
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.labels import IDLE
-from app.ml.training.fitting import describe_model
 from app.ml.training.recipes import get_recipe
-from scripts.console import STDERR, results, user_errors
+from scripts.console import STDERR, needs_packages, results, user_errors
 from scripts.corpus import load_corpus
 from scripts.evaluate_unseen import kept_folds
 from scripts.options import RUNS_DIR, check_rates, check_recipe
+
+with needs_packages():
+    from app.ml.evaluation.live import LiveScore, add_scores, delay_percentile, run_stream, score_stream
+    from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
+    from app.ml.training.fitting import describe_model
 
 IDLE_GIVERS: Final = ("dmohazab", "argav304")
 """The people whose recordings show hands that move in view without signing; absent from every model judged here."""

@@ -28,12 +28,14 @@ from app.ml.evaluation.scoring import (
     bootstrap_over_people,
     selective_accuracy,
 )
-from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
-from app.ml.training.fitting import describe_model
 from app.ml.training.recipes import get_recipe
-from scripts.console import STDERR, results, user_errors
+from scripts.console import STDERR, needs_packages, results, user_errors
 from scripts.corpus import CORPORA, load_corpus
 from scripts.options import RUNS_DIR, check_recipe, check_seeds
+
+with needs_packages():
+    from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
+    from app.ml.training.fitting import describe_model
 
 
 def main(

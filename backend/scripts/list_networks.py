@@ -12,10 +12,12 @@ import typer
 from rich.table import Table
 
 from app.ml.landmarks.features import get_feature_spec
-from app.ml.model import build_model, count_parameters
 from app.ml.model_configs import get_model_config, model_config_names
 from app.ml.training.recipes import recipe_for_model
-from scripts.console import results
+from scripts.console import needs_packages, results
+
+with needs_packages():
+    from app.ml.model import build_model, count_parameters
 
 
 def main(

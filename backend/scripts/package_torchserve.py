@@ -72,7 +72,7 @@ def package_archive(model: Path, output: Path, *, options: ServingOptions | None
         msg = f"{output.name} cannot be an archive's name: letters, digits, '_', '-' and '.', then .mar"
         raise ArtifactError(msg)
     if find_spec("model_archiver") is None:
-        msg = "torch-model-archiver is not installed: pip install -e 'backend[torchserve]'"
+        msg = "torch-model-archiver is not installed; 'make extra NAME=torchserve' installs it"
         raise MissingExtraError(msg)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="signflow-archive-") as folder:

@@ -18,7 +18,6 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from app.ml.pretraining import pretrain
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.copies import data_fingerprint
 from app.ml.recordings.extraction import extract_clip
@@ -26,11 +25,14 @@ from app.ml.recordings.importers.conversion import Camera, SourceFormat, import_
 from app.ml.recordings.importers.videos import find_videos
 from app.ml.recordings.source_files import show_path
 from app.ml.tracking import NullTracker, RunDescription, finished, flatten, make_tracker
-from app.ml.trainer import Progress
 from app.ml.training.config import PretrainingConfig
 from app.ml.training.recipes import recipe_for_model
-from scripts.console import STDERR, fail, user_errors
+from scripts.console import STDERR, fail, needs_packages, user_errors
 from scripts.options import MODEL_DIR, check_model
+
+with needs_packages():
+    from app.ml.pretraining import pretrain
+    from app.ml.trainer import Progress
 
 _DEFAULTS: Final = PretrainingConfig()
 _LOGGED_EVERY: Final = 10

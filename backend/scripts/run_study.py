@@ -25,20 +25,22 @@ from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import DatasetError
 from app.ml.evaluation.comparison import compare_folds
 from app.ml.evaluation.scoring import SHIPPED_ACCEPTANCE, Interval, accepted_fraction, bootstrap_over_people
-from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, judge_fold, train_fold
-from app.ml.export import export_to_onnx
 from app.ml.landmarks.layout import NUM_POINTS
-from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.recordings.labels import BACKGROUND
 from app.ml.training.recipes import get_recipe
 from app.ml.tta import NUM_VIEWS
 from app.ml.types import LandmarkWindow
-from scripts.console import STDERR, user_errors
+from scripts.console import STDERR, needs_packages, user_errors
 from scripts.corpus import CORPORA
-from scripts.evaluate_unseen import fold_path, load_corpus_once, run_fold
 from scripts.options import RUNS_DIR, check_seeds
+
+with needs_packages():
+    from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, judge_fold, train_fold
+    from app.ml.export import export_to_onnx
+    from app.ml.model import SignEncoder, build_model
+    from scripts.evaluate_unseen import fold_path, load_corpus_once, run_fold
 
 LANGUAGE: Final = "ase"
 ALL: Final = CORPORA[LANGUAGE].people

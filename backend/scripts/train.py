@@ -19,22 +19,24 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.ml.artifacts.manifest import Calibration
-from app.ml.distillation import teacher_from
 from app.ml.errors import DatasetError
-from app.ml.inference.torch_backend import load_model
 from app.ml.recordings.clips import load_dataset
 from app.ml.recordings.copies import find_copies
 from app.ml.tracking import NullTracker, make_tracker
-from app.ml.trainer import Progress as TrainingProgress
 from app.ml.training.config import Precision
-from app.ml.training.curricula import CurriculumKind
-from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training.recipes import get_recipe, recipe_for_model, total_steps, with_technique
-from app.ml.training.run import TrainingPlan, assist_training, run_training
-from app.ml.training.world import joined_world
-from scripts.console import STDERR, fail, results, user_errors
+from scripts.console import STDERR, fail, needs_packages, results, user_errors
 from scripts.corpus import load_corpus
 from scripts.options import MODEL_DIR, check_language, check_model, check_recipe
+
+with needs_packages():
+    from app.ml.distillation import teacher_from
+    from app.ml.inference.torch_backend import load_model
+    from app.ml.trainer import Progress as TrainingProgress
+    from app.ml.training.curricula import CurriculumKind
+    from app.ml.training.pretrained import PretrainedEncoder
+    from app.ml.training.run import TrainingPlan, assist_training, run_training
+    from app.ml.training.world import joined_world
 
 
 def main(

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, table, timeseries
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common as common_models
-from grafana_foundation_sdk.models import dashboard as models
-from grafana_foundation_sdk.models import prometheus as prometheus_models
 
 from app.core.config import REPOSITORY_DIR
+from scripts.console import needs_packages
 from scripts.dashboard_panels import ROWS
 from scripts.dashboard_queries import PanelPlan, Query
+
+with needs_packages("make dev"):
+    from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, table, timeseries
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models import common as common_models
+    from grafana_foundation_sdk.models import dashboard as models
+    from grafana_foundation_sdk.models import prometheus as prometheus_models
 
 SERVER: Final = 'job="signflow", instance=~"$instance"'
 MODEL: Final = 'model_version=~"$model"'

@@ -47,7 +47,10 @@ def main(
 def _compare(path: Path, found: dict[str, dict[str, object]]) -> None:
     if not path.is_file():
         raise fail(f"{path} is not there; write it without --check")
-    named: dict[str, object] = json.loads(path.read_text("utf-8"))
+    try:
+        named: dict[str, object] = dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise fail(f"{path} is no manifest ({error}); write it again without --check") from error
     differences = [
         *(f"{name}: missing" for name in named if name not in found),
         *(f"{name}: not in the manifest" for name in found if name not in named),

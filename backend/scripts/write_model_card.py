@@ -5,7 +5,8 @@ hand.
         --live data/models/live_v1.json --output data/models/MODEL_CARD.md
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,6 +15,7 @@ import typer
 
 from app.ml.artifacts.files import read_manifest
 from app.ml.artifacts.manifest import ModelManifest
+from app.ml.errors import DatasetError
 from scripts.console import user_errors
 
 Report = dict[str, Any]
@@ -64,14 +66,22 @@ def main(
         manifest = read_manifest(model)
         sections = (
             _header(manifest, model),
-            _people(orjson.loads(unseen.read_bytes())),
-            _live(orjson.loads(live.read_bytes())),
-            _signs(manifest, orjson.loads(unseen.read_bytes())),
+            _from_report(_people, unseen, "evaluate_unseen"),
+            _from_report(_live, live, "evaluate_live"),
+            _from_report(partial(_signs, manifest), unseen, "evaluate_unseen"),
             "## What it cannot do\n\n" + _LIMITS,
             "## Where it comes from\n\n" + _SOURCES,
         )
         output.write_text("\n".join(sections), encoding="utf-8")
     typer.echo(str(output))
+
+
+def _from_report(write: Callable[[Report], str], path: Path, tool: str) -> str:
+    try:
+        return write(orjson.loads(path.read_bytes()))
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError) as error:
+        msg = f"{path} is no report of {tool} ({error}); write one with its --output"
+        raise DatasetError(msg) from error
 
 
 def _header(manifest: ModelManifest, model: Path) -> str:

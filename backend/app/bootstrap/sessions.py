@@ -34,7 +34,7 @@ def make_session_store(settings: Settings) -> SessionStore:
             settings.redis_url.get_secret_value(), max_sessions=stream.max_sessions, resume_s=stream.resume_s
         )
     except ModuleNotFoundError as error:
-        msg = "SIGNFLOW_REDIS_URL needs the package redis: pip install -e 'backend[scale]'"
+        msg = "SIGNFLOW_REDIS_URL needs the package redis; 'make extra NAME=scale' installs it"
         raise ConfigurationError(msg) from error
     except ValueError as error:
         msg = f"SIGNFLOW_REDIS_URL: {error}"

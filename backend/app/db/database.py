@@ -36,7 +36,7 @@ class Database:
             # A connection that the database closed while it lay in the pool is noticed and replaced.
             self._engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
         except ModuleNotFoundError as error:
-            msg = f"{self._shown_url} needs the package {error.name}: pip install -e 'backend[scale]'"
+            msg = f"{self._shown_url} needs the package {error.name}; 'make extra NAME=scale' installs it"
             raise ConfigurationError(msg) from error
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)

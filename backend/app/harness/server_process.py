@@ -297,7 +297,7 @@ def _psutil() -> "ModuleType":
     try:
         import psutil  # an optional package
     except ImportError as error:
-        msg = "watching the server needs psutil; 'make lab' installs it (pip install -e 'backend[tools]')"
+        msg = "watching the server needs psutil; 'make lab' installs it"
         raise MissingExtraError(msg) from error
     return psutil
 

@@ -162,7 +162,10 @@ def start_torchserve(archive: Path, *, open_inference: bool = True) -> Generator
         ServerUnreachableError: it did not start; the message holds the end of its log.
     """
     if find_spec("ts") is None or shutil.which("java") is None:
-        msg = "TorchServe needs pip install -e 'backend[torchserve]' and Java: apt-get install openjdk-17-jre-headless"
+        msg = (
+            "TorchServe or Java is missing; install them: make extra NAME=torchserve; "
+            "apt-get install openjdk-17-jre-headless"
+        )
         raise MissingExtraError(msg)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="signflow-torchserve-")))

@@ -6,6 +6,7 @@ Opset 17, dynamic batch and time axes. PyTorch's older, tracing exporter is used
 17 only by conversion, and writes Split nodes that ONNX Runtime refuses.
 """
 
+import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -13,12 +14,19 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
-import onnx
-import torch
 import typer
-from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
 from rich.console import Console
 from rich.markup import escape
+
+try:
+    import onnx
+    import torch
+    from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    sys.stderr.write(f"error: exporting needs the package {error.name}; 'make lab' installs it\n")
+    raise SystemExit(2) from error
 
 from app.ml.artifacts.files import write_onnx_artifact
 from app.ml.artifacts.manifest import check_feature_spec

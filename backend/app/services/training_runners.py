@@ -225,7 +225,7 @@ def make_celery(redis_url: str) -> "Celery":
     try:
         from celery import Celery
     except ImportError as error:
-        msg = "SIGNFLOW_TRAINING__RUNNER=celery needs Celery: pip install -e 'backend[scale]'"
+        msg = "SIGNFLOW_TRAINING__RUNNER=celery needs Celery; 'make extra NAME=scale' installs it"
         raise ConfigurationError(msg) from error
     celery = Celery("signflow", broker=redis_url, set_as_current=False)
     celery.conf.update(

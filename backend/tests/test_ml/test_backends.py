@@ -159,7 +159,7 @@ def test_without_openvino_the_message_says_which_extra_installs_it(
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "app.ml.inference.openvino_backend", raising=False)
 
-    with pytest.raises(MissingExtraError, match=r"pip install -e 'backend\[openvino\]'"):
+    with pytest.raises(MissingExtraError, match=r"'make extra NAME=openvino' installs it"):
         open_backend(model_dir / "model_v1.onnx", with_openvino=True)
 
 

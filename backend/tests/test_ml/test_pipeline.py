@@ -354,7 +354,7 @@ def test_without_torch_a_broken_onnx_says_how_to_install_it(model_dir: Path, mon
     monkeypatch.delitem(sys.modules, "app.ml.inference.torch_backend", raising=False)
     damage(model_dir / "model_v1.onnx")
 
-    with pytest.raises(ArtifactError, match=r"model_v1\.pt needs torch: pip install -e 'backend\[train\]'"):
+    with pytest.raises(ArtifactError, match=r"model_v1\.pt needs PyTorch; 'make lab' installs it"):
         SignFlowInferencePipeline.load(model_dir)
     with pytest.raises(MissingExtraError):
         SignFlowInferencePipeline.load(model_dir, backend="torch")

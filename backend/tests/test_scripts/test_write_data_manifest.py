@@ -47,3 +47,14 @@ def test_broken_files_and_missing_manifests_are_named(tmp_path: Path) -> None:
     assert "is no folder" in nowhere.stderr
     assert "write it without --check" in unwritten.stderr
     assert "broken.npz is no .npz file; make one with" in broken.stderr
+
+
+def test_a_file_that_is_no_manifest_is_named(tmp_path: Path) -> None:
+    write_data(tmp_path / "landmarks")
+    for content in ("garbage", "[1, 2]", "7"):
+        (tmp_path / "manifest.json").write_text(content)
+
+        done = run("--folder", tmp_path, "--check")
+
+        assert done.exit_code == 2, content
+        assert "manifest.json is no manifest" in done.stderr

@@ -194,8 +194,6 @@ def _import_torch(path: Path):
     try:
         import torch
     except ImportError as error:
-        msg = (
-            f"{path} needs torch: pip install -e 'backend[train]', or export the model to ONNX where torch is installed"
-        )
+        msg = f"{path} needs PyTorch; 'make lab' installs it; or export the model to ONNX where PyTorch is"
         raise MissingExtraError(msg) from error
     return torch

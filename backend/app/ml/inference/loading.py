@@ -35,7 +35,7 @@ def open_backend(
     try:
         from app.ml.inference.torch_backend import TorchBackend
     except ImportError as error:
-        msg = f"{path} needs torch: pip install -e 'backend[train]', or export it to ONNX where torch is installed"
+        msg = f"{path} needs PyTorch; 'make lab' installs it; or export the model to ONNX where PyTorch is"
         raise MissingExtraError(msg) from error
     return TorchBackend(path, num_threads=num_threads, device=device)
 
@@ -44,6 +44,6 @@ def _open_openvino(path: Path, *, num_threads: int) -> Backend:
     try:
         from app.ml.inference.openvino_backend import OpenVinoBackend
     except ImportError as error:
-        msg = "the backend openvino needs OpenVINO: pip install -e 'backend[openvino]', or choose another backend"
+        msg = "the backend openvino needs OpenVINO; 'make extra NAME=openvino' installs it, or choose another backend"
         raise MissingExtraError(msg) from error
     return OpenVinoBackend(path, num_threads=num_threads)

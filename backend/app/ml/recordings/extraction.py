@@ -44,7 +44,7 @@ def extract_clip(
         import cv2  # both are heavy, and only this function needs them
         from mediapipe.python.solutions.holistic import Holistic
     except ImportError as error:
-        msg = "finding landmarks in videos needs MediaPipe; 'make lab' installs it (pip install -e 'backend[video]')"
+        msg = "finding landmarks in videos needs MediaPipe; 'make lab' installs it"
         raise MissingExtraError(msg) from error
     if not path.is_file():
         msg = f"{path}: no such file"

@@ -47,7 +47,7 @@ class AslSignsImporter:
         try:
             from pyarrow import parquet  # an optional package
         except ImportError as error:
-            msg = "reading parquet files needs pyarrow; 'make lab' installs it (pip install -e 'backend[tools]')"
+            msg = "reading parquet files needs pyarrow; 'make lab' installs it"
             raise MissingExtraError(msg) from error
         for row in self._rows():
             path = self._table.parent / (row["path"] or "")

@@ -51,7 +51,7 @@ def read_pose_file(path: Path, *, label: str | None = None, signer: str | None =
     try:
         from pose_format import Pose  # an optional package
     except ImportError as error:
-        msg = "reading .pose files needs pose-format; 'make lab' installs it (pip install -e 'backend[tools]')"
+        msg = "reading .pose files needs pose-format; 'make lab' installs it"
         raise MissingExtraError(msg) from error
     try:
         pose = Pose.read(path.read_bytes())
