@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from app.core.config import REPOSITORY_DIR
-from scripts.console import needs_packages
+from scripts.console import needs_packages, user_errors
 from scripts.dashboard_panels import ROWS
 from scripts.dashboard_queries import PanelPlan, Query
 
@@ -127,7 +127,8 @@ def main(
     output: Annotated[Path, typer.Option(help="File to write.")] = REPOSITORY_DIR / "grafana/dashboards/signflow.json",
 ) -> None:
     """Write the dashboard."""
-    output.write_text(dashboard_json(), encoding="utf-8")
+    with user_errors():
+        output.write_text(dashboard_json(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.core.config import BACKEND_DIR, Settings
+from scripts.console import user_errors
 
 HEADER = """\
 # Settings of the SignFlow server, with their defaults. Copy this file to .env and take the # off what you change; the
@@ -67,7 +68,8 @@ def env_example() -> str:
 
 def main(output: Annotated[Path, typer.Option(help="File to write.")] = BACKEND_DIR.parent / ".env.example") -> None:
     """Write the documented defaults of every setting."""
-    output.write_text(env_example(), encoding="utf-8")
+    with user_errors():
+        output.write_text(env_example(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import typer
 import yaml
 
 from app.core.config import REPOSITORY_DIR
+from scripts.console import user_errors
 
 WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 MIN_EVENTS: Final = {"1h": 20, "6h": 50, "1d": 100, "3d": 100}
@@ -120,7 +121,8 @@ def main(
     output: Annotated[Path, typer.Option(help="File to write.")] = REPOSITORY_DIR / "prometheus" / "rules" / "slo.yml",
 ) -> None:
     """Write the service levels as recording rules and alerts."""
-    output.write_text(slo_rules(), encoding="utf-8")
+    with user_errors():
+        output.write_text(slo_rules(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -80,11 +80,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m app.api.schema", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to; made if it is not there")
     output: Path = parser.parse_args().output
-    output.mkdir(parents=True, exist_ok=True)
-    for name, schema in (("openapi.json", openapi_schema()), ("ws_messages.json", ws_messages_schema())):
-        path = output / name
-        path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        sys.stderr.write(f"wrote {path}\n")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, schema in (("openapi.json", openapi_schema()), ("ws_messages.json", ws_messages_schema())):
+            path = output / name
+            path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            sys.stderr.write(f"wrote {path}\n")
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}; choose another folder")
 
 
 def _one_of(models: tuple[type[BaseModel], ...]) -> dict[str, object]:

@@ -30,7 +30,7 @@ except ModuleNotFoundError as error:
 
 from app.ml.artifacts.files import write_onnx_artifact
 from app.ml.artifacts.manifest import check_feature_spec
-from app.ml.errors import ExportError, MlError
+from app.ml.errors import ArtifactError, ExportError, MlError
 from app.ml.inference.backends import OUTPUT_NAMES, Backend, OnnxBackend
 from app.ml.inference.torch_backend import TorchBackend, load_model
 from app.ml.landmarks.features import FeatureSpec, get_feature_spec
@@ -64,9 +64,13 @@ def export_to_onnx(model_path: Path, output: Path, *, int8: bool = False) -> Exp
         int8: quantise the weights to int8, with scales of activations taken at run time.
 
     Raises:
-        ArtifactError: the source cannot be used.
+        ArtifactError: the source cannot be used, or the output cannot be an ONNX file.
         ExportError: the opset is not 17, or the answers differ by more than rounding explains.
     """
+    for path, suffix in ((model_path, ".pt"), (output, ".onnx")):
+        if path.suffix != suffix or path.is_dir():
+            msg = f"{path} is no {suffix} file: a trained .pt file is read, an .onnx file is written"
+            raise ArtifactError(msg)
     network, manifest = load_model(model_path)
     check_feature_spec(manifest)
     graph = _trace(network, get_feature_spec(manifest.feature_spec))
@@ -178,9 +182,10 @@ def main(
     console = Console(stderr=True)
     try:
         report = export_to_onnx(model_path, output, int8=int8)
-    except MlError as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+    except (MlError, OSError) as error:
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        console.print(f"[red]error:[/red] {escape(reason)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1 if isinstance(error, ExportError) else 2) from error
     typer.echo(
         f"{report.path}: opset {report.opset}, {report.path.stat().st_size / 1e6:.2f} MB, "
         f"max abs difference {report.max_difference:.2e}"

@@ -156,13 +156,26 @@ def test_a_pickle_that_would_run_code_is_refused_unrun(tmp_path: Path) -> None:
     assert not witness.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04 half a zip"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a model", b"PK\x03\x04 half a zip", b"\x80\x02.", b"\x80\x02}q\x00(", b"\x80\x02X"]
+)
 @pytest.mark.parametrize("suffix", [".pt", ".onnx"])
 def test_garbage_is_refused_with_its_path(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"model_v1{suffix}"
     path.write_bytes(content)
 
     with pytest.raises(ArtifactError, match=r"model_v1\.(pt|onnx): "):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("weights", [None, 3, {"layer": 3}, {7: torch.zeros(1)}])
+def test_a_model_file_without_weights_is_refused(tmp_path: Path, weights: object) -> None:
+    path = tmp_path / "model_v1.pt"
+    write_untrained_model(tmp_path, onnx=False)
+    content = torch.load(path, weights_only=True)  # noqa: TID251
+    torch.save({**content, "state_dict": weights}, path)
+
+    with pytest.raises(ArtifactError, match=r"model_v1\.pt: holds no weights"):
         read_manifest(path)
 
 

@@ -117,8 +117,26 @@ def test_the_command_prints_the_difference_it_measured(tmp_path: Path) -> None:
     assert OnnxBackend(tmp_path / "model.onnx").manifest.version == "v1"
 
 
-def test_the_command_fails_with_a_sentence(tmp_path: Path) -> None:
-    done = CliRunner().invoke(make_app(), ["--model-path", "absent.pt", "--output", str(tmp_path / "m.onnx")])
+@pytest.mark.parametrize(
+    ("model", "output", "complaint"),
+    [
+        ("absent.pt", "m.onnx", "absent.pt: no such file"),
+        ("model_v1.onnx", "m.onnx", "model_v1.onnx is no .pt file"),
+        ("text.pt", "m.onnx", "text.pt: not a readable model file"),
+        (".", "m.onnx", "is no .pt file"),
+        ("model_v1.pt", "m.txt", "m.txt is no .onnx file"),
+        ("model_v1.pt", "folder.onnx", "folder.onnx is no .onnx file"),
+        ("model_v1.pt", "text.pt/m.onnx", "text.pt: File exists"),
+    ],
+)
+def test_the_command_names_a_mistake_in_a_sentence(tmp_path: Path, model: str, output: str, complaint: str) -> None:
+    write_untrained_model(tmp_path)
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "folder.onnx").mkdir()
 
-    assert done.exit_code == 1
-    assert "absent.pt: no such file" in done.output
+    done = CliRunner().invoke(make_app(), ["--model-path", str(tmp_path / model), "--output", str(tmp_path / output)])
+
+    assert done.exit_code == 2, done.output
+    assert complaint in done.output
+    assert "weights_only" not in done.output
+    assert not (tmp_path / "m.txt").exists()

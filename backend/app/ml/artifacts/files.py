@@ -11,10 +11,12 @@ one model. Reading an ONNX file's manifest needs no torch, no onnx and no onnxru
 import hashlib
 import io
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from zipfile import BadZipFile
 
 from app.ml.artifacts.manifest import ModelManifest, manifest_from_json, manifest_to_json
 from app.ml.artifacts.metadata import SEAL_KEY, find_seal, read_entries, seal
@@ -27,6 +29,18 @@ if TYPE_CHECKING:
 MANIFEST_KEY: Final = "signflow.manifest"
 PRECISION_KEY: Final = "signflow.precision"
 _TORCH_FORMAT: Final = "signflow-model-1"
+UNREADABLE: Final = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    BadZipFile,
+)
+"""What `torch.load` raises at files that are damaged or no files of PyTorch; its texts advise to load them unsafely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +112,20 @@ def load_torch_artifact(path: Path) -> tuple[dict[str, "Tensor"], ModelManifest]
         raise _not_found(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        first_line = str(error).partition("\n")[0]
-        msg = f"{path}: not a readable model file ({first_line})"
+    except (OSError, *UNREADABLE) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        msg = f"{path}: not a readable model file ({reason}); 'python -m scripts.train' writes such files"
         raise ArtifactError(msg) from error
     if not isinstance(content, dict) or content.get("format") != _TORCH_FORMAT:
-        msg = f"{path}: not a SignFlow model (format {_TORCH_FORMAT!r} expected); write it with save_torch_artifact"
+        msg = f"{path}: not a SignFlow model (format {_TORCH_FORMAT!r} expected); 'python -m scripts.train' writes one"
         raise ArtifactError(msg)
     manifest = _parse_manifest(path, content.get("manifest"))
-    weights: dict[str, Tensor] = content["state_dict"]
+    weights = content.get("state_dict")
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()
+    ):
+        msg = f"{path}: holds no weights"
+        raise ArtifactError(msg)
     found = _hash_weights(weights)
     if found != manifest.weights_sha256:
         msg = f"{path}: hash of the weights differs: the manifest says {manifest.weights_sha256}, the file has {found}"

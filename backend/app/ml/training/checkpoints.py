@@ -2,13 +2,12 @@
 
 import io
 import logging
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile
 
 import torch
 
+from app.ml.artifacts.files import UNREADABLE
 from app.ml.artifacts.whole_files import sync_folder, write_whole
 from app.ml.errors import ArtifactError, TrainingError
 
@@ -81,16 +80,7 @@ def _read(path: Path, identity: Mapping[str, str]) -> dict[str, object]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         found, state = saved["identity"], saved["state"]
         differing = sorted(key for key in {*identity, *found} if identity.get(key) != found.get(key))
-    except (
-        RuntimeError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        BadZipFile,
-        pickle.UnpicklingError,
-    ) as error:
+    except UNREADABLE as error:
         # PyTorch's own text advises loading without `weights_only`, which would run whatever the file says.
         msg = f"{path} is not a readable checkpoint ({type(error).__name__}); delete it to start again"
         raise _DamagedError(msg) from error

@@ -6,7 +6,6 @@ model, because it knows no signs.
 
 import hashlib
 import json
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from app.ml.artifacts.files import UNREADABLE
 from app.ml.errors import ArtifactError, DatasetError, ManifestMismatchError, ModelNotFoundError
 from app.ml.model import SignEncoder
 from app.ml.model_configs import ModelConfig
@@ -133,7 +133,7 @@ class PretrainedEncoder:
             raise ModelNotFoundError(msg)
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        except (OSError, *UNREADABLE) as error:
             msg = f"{path}: not a readable file of weights ({type(error).__name__})"
             raise ArtifactError(msg) from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
