@@ -7,7 +7,6 @@ of the run is not recorded.
 
 import logging
 import os
-import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from app.ml.artifacts.provenance import describe_environment, git_revision, installed_packages
 from app.ml.errors import MissingExtraError, MlError
+from app.ml.recordings.names import metric_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ class Tracker(Protocol):
         ...
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Record numbers at a step; numbers that are not finite are left out."""
+        """Record numbers at a step; numbers that are not finite are left out. Any name will do: see `metric_name`."""
         ...
 
     def log_document(self, name: str, value: Json) -> None:
@@ -237,7 +237,7 @@ class MLFlowTracker:
 
         now_ms = get_current_time_millis()
         found = [
-            Metric(_metric_name(name), float(value), now_ms, step)
+            Metric(metric_name(name), float(value), now_ms, step)
             for name, value in metrics.items()
             if abs(value) < float("inf")
         ]
@@ -336,11 +336,6 @@ def flatten(values: Mapping[str, object], *, prefix: str = "") -> dict[str, Para
         else:
             flat[prefix + name] = value if isinstance(value, (str, int, float, bool)) else str(value)
     return flat
-
-
-def _metric_name(name: str) -> str:
-    """MLflow takes no other characters in a metric's name."""
-    return re.sub(r"[^\w\-./: ]", "_", name, flags=re.ASCII)
 
 
 def _first_line(error: BaseException) -> str:

@@ -57,6 +57,22 @@ def train(folder: Path, tracker: Tracker, *, on_step: dict[int, object] | None =
     return run_training(plan, tracker=tracker, on_progress=note)
 
 
+def test_people_of_every_script_have_metrics_of_their_own(tmp_path: Path) -> None:
+    people = ("민준", "서연", "a+b", "a#b", "Zo\u00eb", "../x")
+    tracker = MLFlowTracker.in_folder(tmp_path)
+    tracker.start(RunDescription(name="run", params={}, data_fingerprint="", train_signers=people))
+
+    tracker.log_metrics({f"signer/{name}": number / 10 for number, name in enumerate(people)}, step=1)
+
+    assert tracker.problem is None
+    assert tracker.run_id is not None
+    metrics = MlflowClient(tracking_uri=local_tracking_uri(tmp_path)).get_run(tracker.run_id).data.metrics
+    assert metrics == {
+        "signer/민준": 0.0, "signer/서연": 0.1, "signer/a-u2b-b": 0.2, "signer/a-u23-b": 0.3, "signer/Zoë": 0.4,
+        "signer/-u2e-./x": 0.5,
+    }  # fmt: skip
+
+
 def test_a_run_records_what_went_in_how_it_went_and_what_came_out(tmp_path: Path) -> None:
     tracker = MLFlowTracker.in_folder(tmp_path)
 

@@ -1,6 +1,7 @@
 """Pictures of a training run: its curves, and which signs are taken for which. No window system is needed."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +9,10 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from app.ml.evaluation.fonts import choose_lettering
+
+_LETTERS_AN_INCH: Final = 10
+"""Of a title."""
 _MAX_NAMED: Final = 80
 """Rows of a confusion matrix beyond which names could not be read any more."""
 
@@ -28,13 +33,15 @@ def draw_curves(points: Sequence[CurvePoint], *, title: str) -> Figure:
     axes.plot([point.step for point in points], [point.loss for point in points], color="tab:blue", linewidth=1.2)
     axes.set_xlabel("step")
     axes.set_ylabel("loss", color="tab:blue")
-    axes.set_title(title)
+    lettering = choose_lettering([title])
+    axes.set_title(_in_lines(lettering.show(title), figure))
     judged = [(point.step, point.val_accuracy) for point in points if point.val_accuracy is not None]
     if judged:
         right = axes.twinx()
         right.plot([step for step, _ in judged], [accuracy for _, accuracy in judged], color="tab:orange", marker="o")
         right.set_ylabel("accuracy on held-out people", color="tab:orange")
         right.set_ylim(0, 1)
+    lettering.apply(figure)
     return figure
 
 
@@ -51,17 +58,22 @@ def draw_confusion_matrix(truth: Sequence[str], predicted: Sequence[str], *, tit
     counts = np.zeros((len(labels), len(labels)))
     np.add.at(counts, ([index[label] for label in truth], [index[label] for label in predicted]), 1)
     fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = min(4 + 0.16 * len(labels), 18)
+    shown = labels if len(labels) <= _MAX_NAMED else []
+    lettering = choose_lettering([title, *shown])
+    names = [lettering.show(label) for label in shown]
+    longest = max(map(len, names), default=0)
+    side = min(4 + 0.16 * len(labels) + 0.06 * max(0, longest - 20), 18)
     figure = Figure(figsize=(side, side), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(fractions, vmin=0, vmax=1, cmap="magma_r", interpolation="nearest")
     axes.set_xlabel("predicted")
     axes.set_ylabel("signed")
-    axes.set_title(title)
-    if len(labels) <= _MAX_NAMED:
-        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    figure.suptitle(_in_lines(lettering.show(title), figure))
+    if names:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
     figure.colorbar(image, ax=axes, shrink=0.6, label="fraction of the row")
+    lettering.apply(figure)
     return figure
 
 
@@ -75,17 +87,19 @@ def draw_reliability(sides: Mapping[str, Sequence[tuple[float, float, int]]], *,
     figure = Figure(figsize=(5, 4.5), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1)
+    lettering = choose_lettering([title, *sides])
     for name, bins in sides.items():
         confidence, accuracy, counts = zip(*bins, strict=True) if bins else ((), (), ())
-        line = axes.plot(confidence, accuracy, linewidth=1.2, label=name)[0]
+        line = axes.plot(confidence, accuracy, linewidth=1.2, label=lettering.show(name))[0]
         sizes = [10 + 90 * count / max(counts) for count in counts]
         axes.scatter(confidence, accuracy, s=sizes, color=line.get_color())
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("confidence")
     axes.set_ylabel("right")
-    axes.set_title(title)
+    axes.set_title(_in_lines(lettering.show(title), figure))
     axes.legend()
+    lettering.apply(figure)
     return figure
 
 
@@ -100,12 +114,19 @@ def draw_differences(groups: Mapping[str, tuple[float, float]], *, title: str) -
         axes.plot([baseline, candidate], [row, row], color=colour, linewidth=2, zorder=1)
     axes.scatter([groups[name][0] for name in order], range(len(order)), color="0.4", label="baseline", zorder=2)
     axes.scatter([groups[name][1] for name in order], range(len(order)), color="tab:blue", label="candidate", zorder=3)
-    axes.set_yticks(range(len(order)), order, fontsize=8)
+    lettering = choose_lettering([title, *order])
+    axes.set_yticks(range(len(order)), [lettering.show(name) for name in order], fontsize=8)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("accuracy")
-    axes.set_title(title)
+    axes.set_title(_in_lines(lettering.show(title), figure))
     figure.legend(loc="outside upper right", fontsize=8, ncols=2)
+    lettering.apply(figure)
     return figure
+
+
+def _in_lines(title: str, figure: Figure) -> str:
+    """A title that fits the picture's width, cut after three lines; matplotlib's own wrapping would read formulas."""
+    return textwrap.fill(title, int(figure.get_figwidth() * _LETTERS_AN_INCH), max_lines=3, placeholder=" ...")
 
 
 def to_png(figure: Figure) -> bytes:
