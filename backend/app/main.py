@@ -7,17 +7,15 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from rich.console import Console
 
 from app.bootstrap.app import build_app, check_exposure, prepare_database
 from app.bootstrap.sessions import make_session_store
-from app.core.config import Settings, describe_mistakes, find_misspelt
+from app.core.config import Settings, find_misspelt, load_settings
 from app.core.errors import ConfigurationError
 from app.core.logging import configure_logging
 from app.core.metrics import shared_by_workers
-from app.server import SPREADS_CONNECTIONS, SWITCH_INTERVAL_S, bind_beside, make_server, open_socket
+from app.server import SPREADS_CONNECTIONS, SWITCH_INTERVAL_S, bind_beside, check_tls, make_server, open_socket
 from app.services.operator_service import OperatorService, load_operator
 from app.supervisor import WorkerSupervisor
 
@@ -33,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        settings = Settings()
+        settings = load_settings()
         check_exposure(settings)
+        check_tls(settings)
         configure_logging(log_format=settings.log_format, level=settings.log_level)
         configured = None if settings.operator_token is None else settings.operator_token.get_secret_value()
         listener = open_socket(settings)
@@ -43,14 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         make_session_store(settings)  # names what is missing before anything starts
         asyncio.run(prepare_database(settings))
-    except ValidationError as error:
-        console.print(f"SignFlow did not start: {describe_mistakes(error)}", style="red", markup=False)
-        return 2
-    except SettingsError as error:  # a list or a map that is no JSON
-        console.print(f"SignFlow did not start: {error}; write it as JSON", style="red", markup=False)
-        return 2
     except (ConfigurationError, OSError) as error:
-        console.print(f"SignFlow did not start: {error}", style="red", markup=False)
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        console.print(f"SignFlow did not start: {reason}", style="red", markup=False)
         return 2
     for name, meant in find_misspelt().items():
         logger.warning("%s is no setting and changes nothing; did you mean %s?", name, meant)

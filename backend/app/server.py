@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -77,6 +78,24 @@ def make_server(app: FastAPI, settings: Settings, *, on_beat: Callable[[], None]
         ssl_keyfile=settings.tls.key,
     )
     return SignFlowServer(config, app=app, on_beat=on_beat)
+
+
+def check_tls(settings: Settings) -> None:
+    """Read certificate and key once, before anything starts.
+
+    Raises:
+        ConfigurationError: they cannot be read, or do not belong together.
+    """
+    if settings.tls.certificate is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls.certificate, settings.tls.key)
+    except OSError as error:  # ssl.SSLError too
+        msg = (
+            f"SIGNFLOW_TLS__CERTIFICATE={settings.tls.certificate} and SIGNFLOW_TLS__KEY={settings.tls.key} cannot be "
+            f"used ({error.strerror or error}); both are PEM files, and the key is the certificate's"
+        )
+        raise ConfigurationError(msg) from error
 
 
 def open_socket(settings: Settings) -> socket.socket:

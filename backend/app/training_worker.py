@@ -11,10 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 from app.bootstrap.training import make_training_celery, work_on_session
-from app.core.config import Settings
+from app.core.config import load_settings
 from app.core.errors import ConfigurationError
 from app.core.logging import configure_logging
 from app.services.training_runners import INSTALL_COMMAND, missing_packages
@@ -31,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--session", metavar="ID", help="train this queued session and end")
     options = parser.parse_args(arguments)
     try:
-        settings = Settings()
+        settings = load_settings()
         configure_logging(log_format=settings.log_format, level=settings.log_level)
         missing = missing_packages()
         if missing:
@@ -43,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             celery = make_training_celery(settings)
             celery.worker_main(["worker", f"--loglevel={settings.log_level.upper()}", "--without-mingle"])
-    except (ConfigurationError, ValidationError) as error:
+    except ConfigurationError as error:
         logger.error("the worker did not start: %s", error)  # noqa: TRY400 - the reason is the whole story
         return 2
     return 0

@@ -88,6 +88,8 @@ def _server(url: str | None, model_dir: Path | None, workers: int) -> AbstractCo
     if model_dir is not None or workers > 1:
         raise fail("--model-dir and --workers are for a server that is started here; leave out --url")
     address = (url if "://" in url else f"http://{url}").rstrip("/")
+    if not address.startswith(("http://", "https://")):
+        raise fail(f"--url {url} is no server's address; try http://127.0.0.1:8000")
     require_ready(address)
     return nullcontext(RunningServer(url=address))
 

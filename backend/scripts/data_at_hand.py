@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
 from rich.console import Console
 
-from app.core.config import Settings, describe_mistakes
+from app.core.config import load_settings
+from app.core.errors import ConfigurationError
 from app.ml.artifacts.files import read_manifest
 from app.ml.errors import DatasetError
 from app.ml.evaluation.model_comparison import Rules, unseen_clips
@@ -56,9 +56,9 @@ def load_unseen(models: Sequence[Path], *, console: Console, assume_unseen: bool
 
 def _find_folders() -> list[Path]:
     try:
-        settings = Settings()
-    except ValidationError as error:
-        raise fail(describe_mistakes(error)) from error
+        settings = load_settings()
+    except ConfigurationError as error:
+        raise fail(str(error)) from error
     shared = settings.datasets_dir
     # The data folder as the page lists it, and what the tools wrote into a folder of that name when run from `backend`.
     places = [shared, settings.data_dir / "landmarks", settings.data_dir / "clips"]

@@ -5,13 +5,16 @@ Only `app.bootstrap` reads them; everything below gets plain values. Each is doc
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, Field, FilePath, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from app.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 BACKEND_DIR: Final = Path(__file__).resolve().parents[2]
 REPOSITORY_DIR: Final = BACKEND_DIR.parent
 _PREFIX: Final = "SIGNFLOW_"
+_UNPARSED: Final = re.compile('field "(\\w+)"')
 _MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -237,6 +241,23 @@ class Settings(BaseSettings):
             return False
 
 
+def load_settings() -> Settings:
+    """The settings of this process's environment and `.env`.
+
+    Raises:
+        ConfigurationError: one of them cannot be used; names the variable as its owner wrote it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(describe_mistakes(error)) from error
+    except SettingsError as error:  # a list or a map that is no JSON
+        field = _UNPARSED.search(str(error))
+        name = f"{_PREFIX}{field[1].upper()}" if field else str(error)
+        msg = f'{name}: is read as JSON, for example ["https://signs.example.org"] for a list'
+        raise ConfigurationError(msg) from error
+
+
 def describe_mistakes(error: ValidationError) -> str:
     """What is wrong with which variable, one line each; values are left out, because some are secrets."""
     return "\n".join(
@@ -272,6 +293,8 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
 def _explain(found: "ErrorDetails") -> str:
     if found["type"] == "too_short":
         return f"needs at least {found['ctx']['min_length']} characters" if "ctx" in found else found["msg"]
+    if found["type"] == "string_pattern_mismatch" and "ctx" in found:
+        return f"does not have the expected form, {found['ctx']['pattern']}; .env.example says what is meant"
     text = found["msg"].removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 

@@ -152,7 +152,8 @@ def test_a_refused_token_is_not_repeated_in_the_message(monkeypatch: pytest.Monk
             "SIGNFLOW_STREAM__MAX_SESSIONS: input should be greater than or equal to 1",
         ),
         ("SIGNFLOW_TRAINING__RUNNER", "celery", "SIGNFLOW_TRAINING__RUNNER=celery needs SIGNFLOW_REDIS_URL"),
-        ("SIGNFLOW_ALLOWED_ORIGINS", "me", "allowed_origins"),
+        ("SIGNFLOW_ALLOWED_ORIGINS", "me", "SIGNFLOW_ALLOWED_ORIGINS: is read as JSON"),
+        ("SIGNFLOW_DATABASE_URL", "mysql://me", "SIGNFLOW_DATABASE_URL: does not have the expected form"),
     ],
 )
 def test_a_wrong_setting_is_named_as_it_was_written(

@@ -92,3 +92,28 @@ def test_it_refuses_the_world_without_credentials(tmp_path: Path) -> None:
 
     assert process.returncode == 2
     assert "SIGNFLOW_OPERATOR_TOKEN" in output
+
+
+def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    pem = tmp_path / "certificate.pem"
+    pem.write_text("no certificate")
+
+    for certificate, key in ((pem, pem), (tmp_path / "absent.pem", pem)):
+        with start(tmp_path / "data", TLS__CERTIFICATE=str(certificate), TLS__KEY=str(key)) as process:
+            output, errors = process.communicate(timeout=60)
+
+        assert process.returncode == 2
+        assert f"SIGNFLOW_TLS__CERTIFICATE={certificate}" in output
+        assert "Traceback" not in output + errors
+
+
+def test_a_data_folder_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_text("no folder")
+
+    with start(path) as process:
+        output, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert f"{path}/secrets: Not a directory" in output
+    assert "Traceback" not in output + errors
