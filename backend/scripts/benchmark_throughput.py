@@ -50,28 +50,32 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def main(
     *,
     mode: Annotated[
-        list[str] | None, typer.Option(help="single, batch, remote; may be repeated; default: the first two.")
+        list[str] | None, typer.Option(help="single, batch or remote; may be repeated; default: single and batch.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=32, help="Windows in one call, at most.")] = 32,
     backend: Annotated[
-        list[str] | None, typer.Option(help=f"Of {', '.join(BACKENDS)}; may be repeated; default: all that can run.")
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(BACKENDS)}; may be repeated; default: all that can run."),
     ] = None,
     clients: Annotated[
-        list[int] | None, typer.Option(min=1, max=512, help="May be repeated; default: 1, 8, 32.")
+        list[int] | None,
+        typer.Option(min=1, max=512, help="Clients that ask at once; may be repeated; default: 1, 8, 32."),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.2, max=600.0, help="Length of each measurement.")] = 3.0,
     window_ms: Annotated[float, typer.Option(min=100.0, max=10_000.0, help="Length of the windows.")] = 1600.0,
-    fps: Annotated[float, typer.Option(min=5.0, max=120.0, help="Frames a second in them.")] = 30.0,
-    model_dir: Annotated[Path, typer.Option(exists=True, file_okay=False)] = BACKEND_DIR / "data" / "models",
-    version: Annotated[str | None, typer.Option(help="Of the model; default: the newest.")] = None,
+    fps: Annotated[float, typer.Option(min=5.0, max=120.0, help="Frames a second in the windows.")] = 30.0,
+    model_dir: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder with the model.")] = BACKEND_DIR
+    / "data"
+    / "models",
+    version: Annotated[str | None, typer.Option(help="Version of the model, e.g. v1; default: the newest.")] = None,
     network: Annotated[
         str | None, typer.Option(help=f"Random weights instead of a model: {', '.join(model_config_names())}.")
     ] = None,
     num_threads: Annotated[int, typer.Option(min=1, max=64, help="Threads inside one call.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     url: Annotated[str, typer.Option(help="Inference server of mode remote.")] = "http://127.0.0.1:8080",
-    protocol: Annotated[RemoteProtocol, typer.Option(help="What it speaks.")] = "torchserve",
-    model_name: Annotated[str, typer.Option(help="The model's name there.")] = "signflow",
+    protocol: Annotated[RemoteProtocol, typer.Option(help="Protocol that the inference server speaks.")] = "torchserve",
+    model_name: Annotated[str, typer.Option(help="The model's name on the inference server.")] = "signflow",
     seed: Annotated[int, typer.Option(help="Chooses who signs in the windows.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
 ) -> None:

@@ -34,18 +34,24 @@ _FORMS: Final = (".html", ".md")
 
 
 def main(
-    baseline: Annotated[list[Path], typer.Option(help="Model file of what is; one a training seed.")],
-    candidate: Annotated[list[Path], typer.Option(help="Model file of what might be, in the same order.")],
+    baseline: Annotated[
+        list[Path], typer.Option(help="The model in use, .pt or .onnx; repeat it for several trainings.")
+    ],
+    candidate: Annotated[list[Path], typer.Option(help="The model that might replace it; as many, in the same order.")],
     *,
     data: Annotated[list[Path] | None, typer.Option(help=DATA_HELP)] = None,
     training_data: Annotated[
-        list[Path] | None, typer.Option(help="What the models learned from, to look for copies in.")
+        list[Path] | None, typer.Option(help="Data sets that the models learned from: no clip may be in both.")
     ] = None,
     skip_seen: Annotated[
-        bool, typer.Option("--skip-seen", help="Leave people out whom a model has seen, rather than refuse.")
+        bool, typer.Option("--skip-seen", help="Leave out people whom a model has seen, instead of refusing.")
     ] = False,
     assume_unseen: Annotated[
-        bool, typer.Option("--assume-unseen", help="Believe that models which don't say have seen nobody here.")
+        bool,
+        typer.Option(
+            "--assume-unseen",
+            help="Believe that a model which does not say whom it was trained on has seen nobody here.",
+        ),
     ] = False,
     baseline_tta: Annotated[
         bool, typer.Option("--baseline-tta", help="Ask the baseline with test-time augmentation.")

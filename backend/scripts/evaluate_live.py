@@ -60,7 +60,7 @@ def main(
     *,
     unseen_runs: Annotated[Path, typer.Option(help="Folds of evaluate_unseen, for calibration.")] = RUNS_DIR / "unseen",
     recipe: Annotated[str, typer.Option(callback=check_recipe, help="Which recipe to judge.")] = "starter",
-    seed: Annotated[int, typer.Option(help="Of training and of the streams.")] = 0,
+    seed: Annotated[int, typer.Option(help="Chooses everything random in training and streams.")] = 0,
     fps: Annotated[str, typer.Option(callback=check_rates, help="Frame rates, separated by commas.")] = "30,15,8",
     runs: Annotated[Path, typer.Option(help="Where trained models are kept.")] = RUNS_DIR / "live",
     jobs: Annotated[int, typer.Option(min=1, help="Models trained at the same time.")] = 2,

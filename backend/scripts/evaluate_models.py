@@ -33,7 +33,8 @@ def main(
     assume_unseen: Annotated[
         bool,
         typer.Option(
-            "--assume-unseen", help="Without --data: believe that models which don't say have seen nobody there."
+            "--assume-unseen",
+            help="Without --data: as compare_models does, believe models that do not say whom they have seen.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,

@@ -43,7 +43,7 @@ def main(
     *,
     language: Annotated[str, typer.Option(help="ISO 639-3 code: ase (ASL) or kvk (Korean SL).")] = "ase",
     recipe: Annotated[
-        str, typer.Option(callback=check_recipe, help="Which recipe to judge; see app/ml/training/recipes.py.")
+        str, typer.Option(callback=check_recipe, help="Which recipe to judge; a wrong name lists them.")
     ] = "starter",
     seeds: Annotated[str, typer.Option(callback=check_seeds, help="Seeds, separated by commas.")] = "0,1,2",
     runs: Annotated[Path, typer.Option(help="Where finished folds are kept.")] = RUNS_DIR / "unseen",

@@ -4,7 +4,7 @@ Reads video files or folders of them; what lies in LABEL/... below a given folde
 --label-from-folder. Writes to the output folder under the same relative names; existing clips are kept unless
 --overwrite. Needs the extra `video` (make lab).
 
-    python -m scripts.extract_landmarks recordings/ --output data/clips --label-from-folder --signer anna
+    python -m scripts.extract_landmarks recordings/ --output ../data/clips --label-from-folder --signer anna
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,9 @@ class _Job:
     label: str | None
 
 
-@app.command(epilog="Example: python -m scripts.extract_landmarks recordings/ --output data/clips --label-from-folder")
+@app.command(
+    epilog="Example: python -m scripts.extract_landmarks recordings/ --output ../data/clips --label-from-folder"
+)
 def main(
     sources: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the clips.")],

@@ -4,7 +4,7 @@ Reads an MP_Data folder (ACTION/SEQUENCE/FRAME.npy), `.pose` files, Kaggle's asl
 of videos by label, or our own `.npz` files; CSV files may rename labels and people. Copies of a recording are found
 by hash. Writes the data set; tells what was read, skipped and dropped. Exit code 1 when an item had to be skipped.
 
-    python -m scripts.import_dataset ~/MP_Data --output data/mine.npz --signer anna --language ase
+    python -m scripts.import_dataset ~/MP_Data --output ../data/landmarks/mine.npz --signer anna --language ase
 """
 
 from collections import Counter
@@ -41,7 +41,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(
-    epilog="Example: python -m scripts.import_dataset ~/MP_Data --output data/mine.npz --signer anna --language ase"
+    epilog="Example: python -m scripts.import_dataset ~/MP_Data --output ../data/landmarks/mine.npz --signer anna"
 )
 def main(
     source: Annotated[Path, typer.Argument(help="Folder or file to import.")],

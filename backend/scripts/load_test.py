@@ -97,10 +97,12 @@ def faults(
 def overload(
     *,
     capacity: Annotated[int, typer.Option(min=1, max=2000, help="Streams that the server carries well.")] = 32,
-    factor: Annotated[float, typer.Option(min=1.0, max=20.0, help="So many times the capacity comes.")] = 3.0,
+    factor: Annotated[float, typer.Option(min=1.0, max=20.0, help="How many times the capacity comes.")] = 3.0,
     fps: Fps = 30.0,
     seconds: Annotated[float, typer.Option(min=5.0, max=3600.0, help="Length of each stream.")] = 30.0,
-    max_sessions: Annotated[int | None, typer.Option(min=1, help="Admit no more; default as shipped.")] = None,
+    max_sessions: Annotated[
+        int | None, typer.Option(min=1, help="Sessions that the server may open; default: as shipped.")
+    ] = None,
     workers: Workers = 2,
     processes: Processes = 2,
     data: Data = None,

@@ -52,8 +52,10 @@ def main(
         list[Path] | None, typer.Option(help="Data set, or folder of them, in any known layout; may be repeated.")
     ] = None,
     videos: Annotated[list[Path] | None, typer.Option(help="Video, or folder of videos; may be repeated.")] = None,
-    model: Annotated[str, typer.Option(callback=check_model, help="Network; see app/ml/model_configs.py.")] = "starter",
-    steps: Annotated[int, typer.Option(min=1, help="Batches.")] = _DEFAULTS.steps,
+    model: Annotated[
+        str, typer.Option(callback=check_model, help="Network; scripts/list_networks.py lists them.")
+    ] = "starter",
+    steps: Annotated[int, typer.Option(min=1, help="Number of batches.")] = _DEFAULTS.steps,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows in a batch.")] = _DEFAULTS.batch_size,
     masked: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the landmarks to hide.")

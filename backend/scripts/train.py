@@ -46,18 +46,25 @@ def main(
     data: Annotated[list[Path] | None, typer.Option(help="Data sets of your own, instead; may be repeated.")] = None,
     language: Annotated[str, typer.Option(callback=check_language, help="ISO 639-3 code of the signs.")] = "ase",
     recipe: Annotated[
-        str, typer.Option(callback=check_recipe, help="Which recipe; see app/ml/training/recipes.py.")
+        str,
+        typer.Option(
+            callback=check_recipe, help="Network, data and training settings under one name; a wrong name lists them."
+        ),
     ] = "starter",
     model: Annotated[
         str | None,
-        typer.Option(callback=check_model, help="The starter recipe with this network, see app/ml/model_configs.py."),
+        typer.Option(
+            callback=check_model, help="The starter recipe with this network; scripts/list_networks.py lists them."
+        ),
     ] = None,
-    pretrained: Annotated[Path | None, typer.Option(help="Encoder of pretrain_encoder to start from.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Batches, instead of the recipe's.")] = None,
+    pretrained: Annotated[Path | None, typer.Option(help="File of pretrain_encoder to start from.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of batches, instead of the recipe's.")] = None,
     seed: Annotated[int, typer.Option(help="Same machine, same seed, same weights.")] = 0,
     unseen: Annotated[Path | None, typer.Option(help="Report of evaluate_unseen, for calibration.")] = None,
     val_signer: Annotated[list[str] | None, typer.Option(help="Hold this person out and watch accuracy.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Resume from and save to this file.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Save the run to this file now and then; if it is there, go on from it.")
+    ] = None,
     eval_every: Annotated[
         int | None, typer.Option(min=1, help="Batches between checkpoints, and validations, instead of the recipe's.")
     ] = None,
@@ -69,7 +76,7 @@ def main(
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...; unset takes a GPU if there is one.")
     ] = None,
     precision: Annotated[
-        Precision | None, typer.Option(help="Of matrix products; unset is bf16 or fp16 on a GPU, else f32.")
+        Precision | None, typer.Option(help="Precision of matrix products; unset is bf16 or fp16 on a GPU, else f32.")
     ] = None,
     int8: Annotated[bool, typer.Option(help="Also write an int8 ONNX file.")] = True,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow server; unset keeps runs in data/models.")] = None,
