@@ -12,16 +12,19 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.ml.artifacts.manifest import Calibration
 from app.ml.errors import DatasetError
-from app.ml.recordings.clips import load_dataset
+from app.ml.recordings.clips import Clip
 from app.ml.recordings.copies import find_copies
+from app.ml.recordings.importers.npz_files import load_usable
+from app.ml.recordings.source_files import show_path
 from app.ml.tracking import NullTracker, make_tracker
 from app.ml.training.config import Precision
 from app.ml.training.recipes import get_recipe, recipe_for_model, total_steps, with_technique
@@ -37,6 +40,8 @@ with needs_packages():
     from app.ml.training.pretrained import PretrainedEncoder
     from app.ml.training.run import TrainingPlan, assist_training, run_training
     from app.ml.training.world import joined_world
+
+_MAX_TOLD: Final = 20
 
 
 def main(
@@ -97,7 +102,7 @@ def main(
         trainer = replace(chosen.trainer, device=device, precision=precision)
         trainer = replace(trainer, steps=steps or trainer.steps, eval_every=eval_every or trainer.eval_every)
         chosen = replace(chosen, trainer=trainer)
-        clips, background = load_corpus(corpus, language) if corpus else (load_dataset(data or []), [])
+        clips, background = load_corpus(corpus, language) if corpus else (_load(data or [], tell=world.is_first), [])
         clips = [replace(clip, language=clip.language or language) for clip in clips]
         plan = TrainingPlan(
             clips=clips,
@@ -126,7 +131,7 @@ def main(
     manifest, judgement = outcome.manifest, outcome.judgement
     if judgement is not None:
         for signer, score in judgement.signers.items():
-            STDERR.print(f"{signer}, held out: {score.accuracy:.3f} of {score.num_clips} clips right")
+            STDERR.print(f"{signer}, held out: {score.accuracy:.3f} of {score.num_clips} clips right", markup=False)
     if tracker.problem is not None:
         STDERR.print(f"warning: this run was not fully recorded: {tracker.problem}", style="yellow", markup=False)
     STDERR.print(f"{outcome.seconds:.0f} s, of which the network waited {outcome.waited_s:.1f} s for batches")
@@ -147,11 +152,23 @@ def shown_progress(steps: int, *, held_out: Sequence[str]) -> Generator[Callable
         bar = progress.add_task("training", total=steps)
 
         def show(state: TrainingProgress) -> None:
-            val_text = "" if state.val_accuracy is None else f", {', '.join(held_out)} {state.val_accuracy:.3f}"
+            val_text = "" if state.val_accuracy is None else f", {escape(', '.join(held_out))} {state.val_accuracy:.3f}"
             if val_text or state.step % 10 == 0:
                 progress.update(bar, completed=state.step, description=f"loss {state.loss:.3f}{val_text}")
 
         yield show
+
+
+def _load(paths: Sequence[Path], *, tell: bool) -> list[Clip]:
+    """What can be learned from; what cannot is named."""
+    clips, left_out = load_usable(paths)
+    if tell:
+        for item in left_out[:_MAX_TOLD]:
+            line = f"left out: {show_path(item.path)}: {item.reason}"
+            STDERR.print(line, markup=False, highlight=False, soft_wrap=True)
+        if len(left_out) > _MAX_TOLD:
+            STDERR.print(f"left out: {len(left_out) - _MAX_TOLD} more")
+    return clips
 
 
 def _read_calibration(path: Path, recipe: str) -> Calibration:

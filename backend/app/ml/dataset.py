@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from unicodedata import normalize
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -122,13 +123,15 @@ def background_of(clip: Clip, index: dict[str, int]) -> str:
 
 
 def sign_labels(clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Labels of real signs in the clips, sorted: without idle, non-signs and suspect clips."""
+    """Labels of real signs in the clips, sorted: without idle, unknown, non-signs and suspect clips."""
     return tuple(
         sorted(
             {
                 clip.label
                 for clip in clips
-                if clip.label is not None and clip.label != IDLE and clip.quality not in ("suspect", "nonsign")
+                if clip.label is not None
+                and clip.label not in BACKGROUND
+                and clip.quality not in ("suspect", "nonsign")
             }
         )
     )
@@ -149,14 +152,15 @@ def split_by_signer(clips: Sequence[Clip], held_out: Iterable[str]) -> tuple[lis
     Raises:
         DatasetError: a held-out signer has no clip, nobody is left to train on, or the two sides share a recording.
     """
-    out = set(held_out)
-    unknown = out - {clip.signer for clip in clips}
+    out = {normalize("NFC", name) for name in held_out}  # a name typed on a Mac is composed otherwise
+    signers = [None if clip.signer is None else normalize("NFC", clip.signer) for clip in clips]
+    unknown = out - set(signers)
     if unknown:
         known = ", ".join(sorted({clip.signer or "" for clip in clips} - {""})) or "nobody by name"
         msg = f"no clip of signer {', '.join(sorted(map(str, unknown)))}; the recordings have {known}"
         raise DatasetError(msg)
-    train = [clip for clip in clips if clip.signer not in out]
-    test = [clip for clip in clips if clip.signer in out]
+    train = [clip for clip, signer in zip(clips, signers, strict=True) if signer not in out]
+    test = [clip for clip, signer in zip(clips, signers, strict=True) if signer in out]
     if not train:
         msg = "every signer is held out; nobody is left to train on"
         raise DatasetError(msg)

@@ -8,6 +8,7 @@ from typing import Final
 
 from app.core.errors import InvalidInputError
 from app.ml.errors import ClipFileError
+from app.ml.recordings.source_files import find_data_files
 from app.ml.recordings.summary import DataSummary, merge, summarise
 
 MAX_FILES: Final = 20_000
@@ -41,7 +42,7 @@ class DatasetCatalog:
             return []
         sets: list[DataSet] = []
         clips: dict[str, list[tuple[Path, DataSummary]]] = defaultdict(list)
-        for path in sorted(self.folder.rglob("*.npz"))[:MAX_FILES]:
+        for path in find_data_files(self.folder, {".npz"})[:MAX_FILES]:
             name = path.relative_to(self.folder).as_posix()
             found = self._summarise(path)
             if isinstance(found, str):

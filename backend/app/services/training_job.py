@@ -13,6 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core.errors import SignFlowError
 from app.ml.errors import MlError
 from app.ml.evaluation.figures import CurvePoint
+from app.ml.recordings.importers.source import Skipped
+from app.ml.recordings.source_files import show_path
 from app.ml.tracking import NullTracker, Tracker, make_tracker
 from app.ml.trainer import Progress
 from app.ml.training.run import Phase, TrainingOutcome, TrainingPlan, run_training
@@ -68,6 +70,7 @@ class TrainingJob:
         self._waiting: list[TrainingPoint] = []
         self._stride = max(1, session.steps // MAX_POINTS)
         self._losses: list[float] = []
+        self._left_out: Sequence[Skipped] = ()
         self.message = ""
 
     def is_stuck(self, now_s: float) -> bool:
@@ -93,20 +96,25 @@ class TrainingJob:
             # A mistake of ours: say so where the operator looks, and let the log have all of it.
             await self._end(TrainingStatus.FAILED, f"{type(error).__name__}: {error}; the worker's log has the rest")
             raise
-        result = describe_outcome(outcome, model_dir=self._places.model_dir)
+        result = describe_outcome(
+            outcome, left_out=self._left_out, data_dir=self._catalog.folder, model_dir=self._places.model_dir
+        )
         return await self._end(TrainingStatus.FINISHED, result=result.model_dump())
 
     def _train(self, points: Sequence[TrainingPoint]) -> TrainingOutcome:
         request = TrainingRequest.model_validate(self._session.request)
         recipe = chosen_recipe(request)
-        clips, background = load_clips(self._catalog.require(request.datasets), language=request.language)
         output = self._places.reserve_candidate()
         tracker = self._make_tracker()
         try:
+            data = load_clips(self._catalog.require(request.datasets), language=request.language)
+            self._left_out = data.left_out
+            for item in data.left_out:
+                logger.warning("left out: %s: %s", show_path(item.path), item.reason)
             return run_training(
                 TrainingPlan(
-                    clips=clips,
-                    background=background,
+                    clips=data.clips,
+                    background=data.background,
                     recipe=recipe,
                     seed=request.seed,
                     held_out=request.held_out,

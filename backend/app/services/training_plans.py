@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from app.ml.recordings.clips import Clip, load_dataset
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.importers.npz_files import load_usable
+from app.ml.recordings.importers.source import Skipped
+from app.ml.recordings.source_files import show_path
 from app.ml.training.recipes import Recipe, get_recipe
 from app.services.dataset_catalog import DataSet
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 _VERSION: Final = re.compile(r"model_v(\d+)\.|v(\d+)$")
 _NUM_CONFUSIONS: Final = 20
+_NUM_LEFT_OUT: Final = 20
 
 
 class TrainingRequest(BaseModel):
@@ -58,10 +62,18 @@ class ConfusedSigns(BaseModel):
     fraction: float
 
 
+class LeftOutRecording(BaseModel):
+    """A file, or a recording in one, that could not be learned from."""
+
+    name: str
+    reason: str
+
+
 class TrainingResult(BaseModel):
     """What came out. `accuracy` null: nobody was held out, so nothing is known about new people.
 
-    `folder` is where the files lie on the server, `activate` the command that puts them where the server looks.
+    `left_out` are the first of the `num_left_out` recordings that could not be used. `folder` is where the files lie
+    on the server, `activate` the command that puts them where the server looks.
     """
 
     version: str
@@ -71,6 +83,8 @@ class TrainingResult(BaseModel):
     num_labels: int
     num_clips: int
     num_copies: int
+    num_left_out: int = 0
+    left_out: list[LeftOutRecording] = []
     seconds: float
     accuracy: float | None
     num_judged: int
@@ -129,26 +143,45 @@ class TrainingPlaces:
             return folder / f"model_v{number}.pt"
 
 
-def load_clips(sets: Sequence[DataSet], *, language: str) -> tuple[list[Clip], list[Clip]]:
-    """Read data sets: clips of the language to learn, and others that are taught as unknown movement.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """What data sets give a training.
+
+    Attributes:
+        clips: of the language to learn.
+        background: others, taught as unknown movement.
+        left_out: what cannot be used, and why.
+    """
+
+    clips: Sequence[Clip]
+    background: Sequence[Clip]
+    left_out: Sequence[Skipped]
+
+
+def load_clips(sets: Sequence[DataSet], *, language: str) -> TrainingData:
+    """Read data sets.
 
     Recordings that name no language are taken for the one to learn. Clips of another language that agree with other
     people (`ok`) are left out: a wave that says hello in one language must not be taught as meaningless in another.
 
     Raises:
-        ClipFileError: a file cannot be read.
+        ClipFileError: a file is gone.
+        DatasetError: no recording can be used.
     """
+    clips, left_out = load_usable([path for one in sets for path in one.files])
     own: list[Clip] = []
     others: list[Clip] = []
-    for clip in load_dataset([path for one in sets for path in one.files]):
+    for clip in clips:
         if clip.language in (None, "", language):
             own.append(replace(clip, language=language))
         elif clip.quality != "ok":
             others.append(clip)
-    return own, others
+    return TrainingData(clips=own, background=others, left_out=left_out)
 
 
-def describe_outcome(outcome: "TrainingOutcome", *, model_dir: Path) -> TrainingResult:
+def describe_outcome(
+    outcome: "TrainingOutcome", *, left_out: Sequence[Skipped], data_dir: Path, model_dir: Path
+) -> TrainingResult:
     """What is kept of an outcome and shown."""
     judgement = outcome.judgement
     manifest = outcome.manifest
@@ -161,6 +194,11 @@ def describe_outcome(outcome: "TrainingOutcome", *, model_dir: Path) -> Training
         num_labels=len(manifest.labels) - len(manifest.background),
         num_clips=outcome.num_clips,
         num_copies=outcome.num_copies,
+        num_left_out=len(left_out),
+        left_out=[
+            LeftOutRecording(name=_name_below(data_dir, item.path), reason=item.reason)
+            for item in left_out[:_NUM_LEFT_OUT]
+        ],
         seconds=outcome.seconds,
         accuracy=None if judgement is None else judgement.accuracy,
         num_judged=0 if judgement is None else judgement.num_clips,
@@ -176,3 +214,8 @@ def describe_outcome(outcome: "TrainingOutcome", *, model_dir: Path) -> Training
         data_fingerprint=str(manifest.provenance["data"]),
         revision=str(manifest.provenance["revision"]),
     )
+
+
+def _name_below(folder: Path, path: Path) -> str:
+    """A path below the data folder, as the list of data sets names it."""
+    return show_path(path.relative_to(folder) if path.is_relative_to(folder) else path)

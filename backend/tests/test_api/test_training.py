@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 pytest.importorskip("torch", reason="installed by: make lab")
 
 from app.ml.artifacts.files import read_manifest
-from app.ml.recordings.clips import load_dataset, save_dataset
+from app.ml.recordings.clips import load_dataset, save_clip, save_dataset
 from tests.redis_server import RedisServer
 from tests.test_api.live import OPERATOR_TOKEN, Message
 from tests.training_workers import SIGNS, Lab, Runner, celery_worker, open_lab, write_data
@@ -172,6 +172,25 @@ async def test_a_dead_workers_session_is_marked_lost_and_goes_on_from_its_checkp
     assert (end["session"]["status"], end["session"]["message"]) == ("finished", "")
     assert end["session"]["resumed_from"] >= 10
     assert [point["step"] for point in end["points"]] == list(range(1, 201)), "each step once, in order"
+
+
+async def test_recordings_that_cannot_be_used_are_named_and_the_rest_trains(lab: Lab) -> None:
+    folder = lab.folder / "datasets" / "안녕"
+    folder.mkdir()
+    clips = load_dataset(lab.folder / "datasets" / "mine.npz")
+    clips[-1].landmarks[:] = float("nan")  # nobody is seen in the last one
+    for number, clip in enumerate(clips):
+        save_clip(folder / f"{number}.npz", clip)
+
+    session = await lab.create(datasets=["안녕"], held_out=[])
+    end = (await until(lab, session, is_in(*ENDED)))["session"]
+
+    assert (end["status"], end["message"]) == ("finished", "")
+    assert end["result"]["num_left_out"] == 1
+    assert end["result"]["left_out"] == [
+        {"name": f"안녕/{len(clips) - 1}.npz", "reason": "has no landmark in any frame"},
+    ]
+    assert end["result"]["num_clips"] == len(clips) - 1
 
 
 async def test_data_that_cannot_be_trained_on_fails_with_a_sentence(lab: Lab) -> None:

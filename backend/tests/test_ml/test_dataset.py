@@ -133,7 +133,7 @@ def test_the_shortest_clips_are_kept_whole() -> None:
     assert len(prepare(make_clip(duration_ms=150.0))) == 4
 
 
-def test_labels_of_signs_are_sorted_and_leave_idle_non_signs_and_doubtful_ones_out() -> None:
+def test_labels_of_signs_are_sorted_and_leave_background_non_signs_and_doubtful_ones_out() -> None:
     clips = [
         make_clip("tea"),
         make_clip("cup", seed=1),
@@ -142,6 +142,7 @@ def test_labels_of_signs_are_sorted_and_leave_idle_non_signs_and_doubtful_ones_o
         make_clip("scratch", quality="nonsign", seed=4),
         make_clip("milk", quality="suspect", seed=5),
         make_clip(None, seed=6),
+        make_clip("unknown", seed=7),
     ]
 
     assert sign_labels(clips) == ("cup", "tea")
@@ -166,6 +167,14 @@ def test_a_held_out_person_is_on_one_side_only() -> None:
 
     assert [clip.signer for clip in train] == ["ann", "eve"]
     assert [clip.signer for clip in test] == ["bob", "bob"]
+
+
+def test_a_held_out_name_is_the_same_in_every_unicode_form() -> None:
+    clips = [replace(make_clip("tea", seed=seed), signer=name) for seed, name in enumerate(("Zo\u00eb", "anna"))]
+
+    train, test = split_by_signer(clips, ["Zoe\u0308"])
+
+    assert ({clip.signer for clip in train}, {clip.signer for clip in test}) == ({"anna"}, {"Zoë"})
 
 
 def test_a_split_by_somebody_who_is_not_there_is_refused() -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from app.ml.errors import DatasetError
+from app.ml.errors import ClipFileError, DatasetError
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
 from app.ml.recordings.clips import Clip, save_clip, save_dataset
 from app.ml.recordings.importers.conversion import (
@@ -24,6 +24,7 @@ from app.ml.recordings.importers.conversion import (
     import_clips,
     open_importer,
 )
+from app.ml.recordings.importers.npz_files import load_usable
 from app.ml.recordings.importers.source import Naming, Skipped
 from tests.parametric_signer import make_person, perform_sign
 from tests.recordings_of_others import write_asl_signs, write_pose_file
@@ -252,20 +253,34 @@ def test_frames_of_a_flat_folder_are_refused_with_the_layout_that_is_expected(tm
     assert [item.path.name for item in found.skipped] == ["sun"]
 
 
-def test_missing_frames_of_a_parquet_file_are_a_gap_and_a_wild_frame_number_costs_no_memory(tmp_path: Path) -> None:
-    as_asl_signs(tmp_path, [("sun", SUN)])
-    path = next(tmp_path.rglob("*.parquet"))
+def keep_frames(path: Path, numbers: dict[int, int]) -> None:
+    """Keep some frames of a parquet file, under other numbers."""
     table = parquet.read_table(path)
     frames = table["frame"].to_numpy() - 20
-    keep = (frames < 3) | (frames == 9)
+    keep = np.isin(frames, list(numbers))
     columns = {name: table[name].filter(pa.array(keep)) for name in table.column_names}
-    columns["frame"] = pa.array(np.where(frames == 9, 2_000_000_000, frames)[keep])
+    columns["frame"] = pa.array([numbers[frame] for frame in frames[keep]])
     parquet.write_table(pa.table(columns), path)
+
+
+def test_missing_frames_of_a_parquet_file_are_a_gap(tmp_path: Path) -> None:
+    as_asl_signs(tmp_path, [("sun", SUN)])
+    keep_frames(next(tmp_path.rglob("*.parquet")), {0: 7, 1: 8, 2: 9, 9: 16})
 
     (clip,) = imported(tmp_path).clips
 
     np.testing.assert_allclose(clip.landmarks, SUN.landmarks[[0, 1, 2, 9]], atol=1e-6)
-    np.testing.assert_array_equal(clip.times_ms, [0.0, 50.0, 100.0, 2_000_000_000 * 50.0])
+    np.testing.assert_array_equal(clip.times_ms, [0.0, 50.0, 100.0, 450.0])
+
+
+def test_a_wild_frame_number_costs_no_memory_and_is_told_with_the_limit(tmp_path: Path) -> None:
+    as_asl_signs(tmp_path, [("sun", SUN), ("rain", variants(1)[0])])
+    keep_frames(tmp_path / "train_landmark_files" / "anna" / "1000.parquet", {0: 0, 1: 1, 2: 2_000_000_000})
+
+    found = imported(tmp_path)
+
+    assert [clip.label for clip in found.clips] == ["rain"]
+    assert "its 3 frames last 2.78e+04 hours, the limit is 1" in found.skipped[0].reason
 
 
 @every_layout
@@ -301,7 +316,7 @@ def test_clips_in_which_nobody_is_seen_are_left_out_and_counted(write: Write, tm
     found = imported(tmp_path / "in")
 
     assert [clip.label for clip in found.clips] == ["sun"]
-    assert [item.reason for item in found.empty] == [f"nobody is seen in its {SUN.num_frames} frames"]
+    assert [item.reason for item in found.empty] == ["has no landmark in any frame"]
     assert found.skipped == ()
 
 
@@ -338,3 +353,21 @@ def test_two_people_whose_names_would_become_one_are_refused(tmp_path: Path) -> 
 
     found = imported(tmp_path, signers={"민준 ": "민준"})
     assert {clip.signer for clip in found.clips} == {"민준"}
+
+
+def test_what_cannot_be_learned_from_is_named_and_the_rest_is_loaded(tmp_path: Path) -> None:
+    first, second = variants(2)
+    nobody = replace(SUN, landmarks=np.full_like(SUN.landmarks, np.nan), clip_id="gone")
+    save_dataset(tmp_path / "set.npz", [replace(first, label=unicodedata.normalize("NFD", "niño")), nobody])
+    save_clip(tmp_path / "a.npz", replace(second, signer="Zoe\u0308"))
+    (tmp_path / "broken.npz").write_bytes(b"broken")
+    (tmp_path / "._a.npz").write_bytes(b"\x00\x05\x16\x07")
+
+    clips, left_out = load_usable([tmp_path])
+
+    assert [(clip.label, clip.signer) for clip in clips] == [("sun", "Zoë"), ("niño", "person1")]
+    assert [item.path.relative_to(tmp_path).as_posix() for item in left_out] == ["broken.npz", "set.npz/gone"]
+    with pytest.raises(ClipFileError, match="absent: no such file or folder"):
+        load_usable([tmp_path, tmp_path / "absent"])
+    with pytest.raises(DatasetError, match=r"nothing to learn from: 1 left out, first .*broken\.npz: "):
+        load_usable([tmp_path / "broken.npz"])

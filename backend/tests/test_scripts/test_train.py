@@ -215,15 +215,33 @@ def test_a_full_disk_is_named_with_how_to_go_on(data: Path, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_clip_without_any_landmark_is_named(tmp_path: Path) -> None:
-    clips = make_clips(num_people=2, takes=1, labels=SIGNS)
+def test_what_cannot_be_learned_from_is_named_and_the_rest_trains(tmp_path: Path) -> None:
+    labels = {"rain": "안녕", "sun": "C++", "stone": "unknown"}
+    people = {"person0": "[민준]", "person1": "서연", "person2": "Zoe\u0308"}
+    clips = [
+        replace(clip, label=labels[clip.label or ""], signer=people[clip.signer or ""])
+        for clip in make_clips(num_people=3, takes=1, labels=tuple(labels))
+    ]
     nothing = replace(clips[0], landmarks=np.full_like(clips[0].landmarks, np.nan), clip_id="empty/chair")
-    save_dataset(tmp_path / "data.npz", [*clips, nothing])
+    folder = tmp_path / "data"
+    folder.mkdir()
+    save_dataset(folder / "set.npz", [*clips, nothing])
+    (folder / "broken.npz").write_bytes(b"broken")
+    (folder / "._set.npz").write_bytes(b"\x00\x05\x16\x07")
 
-    result = train("--data", tmp_path / "data.npz", "--output", tmp_path / "model_v1.pt", "--no-tracking")
+    result = train(
+        "--data", folder, "--output", tmp_path / "model_v1.pt", "--model", "tiny", "--steps", "1", "--no-int8",
+        "--val-signer", "Zoë", "--val-signer", "[민준]",
+    )  # fmt: skip
 
-    assert result.exit_code == 2
-    assert "clip empty/chair of person0 has no landmark in any frame; remove it" in " ".join(result.stderr.split())
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stderr.split())
+    assert f"left out: {folder}/set.npz/empty/chair: has no landmark in any frame" in told
+    assert f"left out: {folder}/broken.npz: " in told
+    assert "._set" not in told
+    assert "Zoë, held out: " in told
+    assert "[민준], held out: " in told
+    assert read_manifest(tmp_path / "model_v1.onnx").label_names == ("C++", "안녕", *BACKGROUND)
 
 
 def test_copies_are_pointed_out(tmp_path: Path, data: Path) -> None:

@@ -131,6 +131,11 @@ export const trainingEn = {
     learned: (signs: number, clips: number, minutes: string) =>
       `${signs === 1 ? '1 sign' : `${signs} signs`} learned from ${clips} clips in ${minutes} min.`,
     copies: (n: number) => (n === 1 ? '1 clip was a copy of another.' : `${n} clips were copies of others.`),
+    leftOut: (n: number) =>
+      n === 1
+        ? '1 recording could not be used and was left out.'
+        : `${n} recordings could not be used and were left out.`,
+    leftOutMore: (n: number) => `${n} more; the session’s log on the server names all`,
     files: 'Model files',
     download: (name: string) => `Download ${name}`,
     downloadFailed: 'The file could not be fetched.',

@@ -143,6 +143,13 @@ export const trainingFr: typeof trainingEn = {
     learned: (signs, clips, minutes) =>
       `${plural(signs, 'signe appris', 'signes appris')} de ${clips} clips en ${minutes} min.`,
     copies: (n) => plural(n, 'clip était une copie d’un autre.', 'clips étaient des copies d’autres.'),
+    leftOut: (n) =>
+      plural(
+        n,
+        'enregistrement était inutilisable et a été écarté.',
+        'enregistrements étaient inutilisables et ont été écartés.',
+      ),
+    leftOutMore: (n) => `et ${n} autres, que nomme le journal de la session sur le serveur`,
     files: 'Fichiers du modèle',
     download: (name) => `Télécharger ${name}`,
     downloadFailed: 'Le fichier n’a pas pu être récupéré.',

@@ -42,6 +42,8 @@ export const RESULT: TrainingResult = {
   num_labels: 12,
   num_clips: 340,
   num_copies: 0,
+  num_left_out: 0,
+  left_out: [],
   seconds: 90,
   accuracy: 0.825,
   num_judged: 40,

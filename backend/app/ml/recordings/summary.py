@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from unicodedata import normalize
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from app.ml.errors import ClipFileError
 from app.ml.recordings.clips import is_archive
-from app.ml.recordings.labels import IDLE
+from app.ml.recordings.labels import BACKGROUND
 
 _NO_SIGN: Final = ("suspect", "nonsign")
 
@@ -25,7 +26,7 @@ class DataSummary:
     Attributes:
         num_clips: recordings of any kind.
         signers: clips of each person; recordings without a name count as "".
-        signs: clips of each sign, without idle, non-signs and suspect clips.
+        signs: clips of each sign, without idle, unknown, non-signs and suspect clips.
         languages: ISO 639-3 codes that the recordings name.
         is_data_set: many recordings in one file, rather than one clip a file.
     """
@@ -74,13 +75,13 @@ def merge(summaries: Iterable[DataSummary]) -> DataSummary:
 
 def _summarise_data_set(file: NpzFile) -> DataSummary:
     num_clips = len(file["lengths"])
-    names = [*map(str, file["label_names"]), None]  # index -1 has no label
+    names = [*_texts(file, "label_names", len(file["label_names"])), None]  # index -1 has no label
     labels = [names[int(index)] for index in file["labels"]]
     quality = _texts(file, "quality", num_clips)
     signs = Counter(
         label
         for label, verdict in zip(labels, quality, strict=True)
-        if label is not None and label != IDLE and verdict not in _NO_SIGN
+        if label is not None and label not in BACKGROUND and verdict not in _NO_SIGN
     )
     usable = [verdict != "suspect" for verdict in quality]
     signers = _texts(file, "signers", num_clips)
@@ -100,7 +101,7 @@ def _summarise_clip(file: NpzFile) -> DataSummary:
     (label,), (quality,), (language,), (signer,) = (
         _texts(file, key, 1) for key in ("label", "quality", "language", "signer")
     )
-    is_sign = label not in ("", IDLE) and quality not in _NO_SIGN
+    is_sign = label not in ("", *BACKGROUND) and quality not in _NO_SIGN
     return DataSummary(
         num_clips=1,
         signers={signer: 1},
@@ -110,6 +111,6 @@ def _summarise_clip(file: NpzFile) -> DataSummary:
 
 
 def _texts(file: NpzFile, key: str, num_clips: int) -> list[str]:
-    """A key that is one text, one a clip, or absent."""
+    """A key that is one text, one a clip, or absent; names composed, as training reads them."""
     values = np.atleast_1d(file[key]) if key in file else np.array([""])
-    return [str(value) for value in np.broadcast_to(values, num_clips)]
+    return [normalize("NFC", str(value)) for value in np.broadcast_to(values, num_clips)]

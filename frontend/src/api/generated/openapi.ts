@@ -480,6 +480,16 @@ export interface components {
             model: components["schemas"]["ModelHealth"] | null;
         };
         /**
+         * LeftOutRecording
+         * @description A file, or a recording in one, that could not be learned from.
+         */
+        LeftOutRecording: {
+            /** Name */
+            name: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * LoadedModelInfo
          * @description A model file that this server has loaded; `loaded_at` is the last time.
          */
@@ -781,7 +791,8 @@ export interface components {
          * TrainingResult
          * @description What came out. `accuracy` null: nobody was held out, so nothing is known about new people.
          *
-         *     `folder` is where the files lie on the server, `activate` the command that puts them where the server looks.
+         *     `left_out` are the first of the `num_left_out` recordings that could not be used. `folder` is where the files lie
+         *     on the server, `activate` the command that puts them where the server looks.
          */
         TrainingResult: {
             /** Version */
@@ -798,6 +809,16 @@ export interface components {
             num_clips: number;
             /** Num Copies */
             num_copies: number;
+            /**
+             * Num Left Out
+             * @default 0
+             */
+            num_left_out: number;
+            /**
+             * Left Out
+             * @default []
+             */
+            left_out: components["schemas"]["LeftOutRecording"][];
             /** Seconds */
             seconds: number;
             /** Accuracy */

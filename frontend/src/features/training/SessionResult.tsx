@@ -32,6 +32,7 @@ export function SessionResult({ session, result, token }: SessionResultProps) {
         {t.training.result.learned(result.num_labels, result.num_clips, decimal(result.seconds / 60, 1))}
         {result.num_copies > 0 && ` ${t.training.result.copies(result.num_copies)}`}
       </p>
+      {result.num_left_out > 0 && <LeftOut result={result} />}
       {result.signers.length > 0 && <People result={result} />}
       {result.confusions.length > 0 && <Confusions result={result} />}
       <Files session={session} result={result} token={token} />
@@ -69,6 +70,24 @@ export function SessionResult({ session, result, token }: SessionResultProps) {
 
 function Code({ text }: { text: string }) {
   return <code className="font-mono text-sm break-all">{text}</code>
+}
+
+/** Recordings that could not be used, with the reasons. */
+function LeftOut({ result }: { result: TrainingResult }) {
+  const { t } = useI18n()
+  const more = result.num_left_out - result.left_out.length
+  return (
+    <div className="mt-4">
+      <Notice tone="warn" title={t.training.result.leftOut(result.num_left_out)}>
+        <ul className="mt-1 list-inside list-disc break-words">
+          {result.left_out.map(({ name, reason }) => (
+            <li key={name}>{`${name}: ${reason}`}</li>
+          ))}
+          {more > 0 && <li>{t.training.result.leftOutMore(more)}</li>}
+        </ul>
+      </Notice>
+    </div>
+  )
 }
 
 function People({ result }: { result: TrainingResult }) {

@@ -2,7 +2,7 @@ import { act, screen, within } from '@testing-library/react'
 import axe from 'axe-core'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { useOperatorToken } from '@/api/operatorToken'
-import type { TrainingSession, TrainingUpdate } from '@/api/training'
+import type { TrainingResult, TrainingSession, TrainingUpdate } from '@/api/training'
 import { FakeWebSocket } from '@/test/fakeWebSocket'
 import { fakeServer, renderApp } from '@/test/renderApp'
 import { OPTIONS, RESULT, SESSION, update } from '@/test/trainingData'
@@ -135,6 +135,22 @@ describe('a new training', () => {
     expect(await screen.findByText('Step 30 of 120 · about 3 minutes left')).toBeVisible()
   })
 
+  it('sends names of every script as they are', async () => {
+    const set = { ...DATA.datasets[1], name: '안녕/#1 niño.npz', signers: { 민준: 20, 'Zoë/ø': 40 } }
+    server({ 'GET /api/v1/training/datasets': () => Response.json({ ...DATA, datasets: [set] }) })
+    const { user } = open()
+    await user.click(await screen.findByLabelText('안녕/#1 niño.npz'))
+    await user.click(screen.getByLabelText('민준 (20)'))
+    await user.click(screen.getByRole('button', { name: 'Start training' }))
+    await say(update())
+    expect(asked).toEqual([
+      [
+        'POST /api/v1/training/sessions',
+        expect.objectContaining({ datasets: ['안녕/#1 niño.npz'], held_out: ['민준'] }),
+      ],
+    ])
+  })
+
   it('leaves somebody to learn from', async () => {
     const { user } = open()
     await user.click(await screen.findByLabelText('mine.npz'))
@@ -168,6 +184,27 @@ describe('a training', () => {
     expect(screen.getByText('hello taken for goodbye, 3 times')).toBeVisible()
     expect(screen.getByText(RESULT.activate)).toBeVisible()
     expect(screen.getByRole('button', { name: 'Download model_v2.onnx' })).toBeEnabled()
+  })
+
+  it('names what could not be used, and people and signs of every script', async () => {
+    open({})
+    const result: TrainingResult = {
+      ...RESULT,
+      num_left_out: 3,
+      left_out: [{ name: '안녕/7.npz', reason: 'has no landmark in any frame' }],
+      signers: [
+        { signer: '민준', accuracy: 0.5, num_clips: 6 },
+        { signer: '서연', accuracy: 0.75, num_clips: 4 },
+      ],
+      confusions: [{ label: 'c++', predicted: 'letter_ñ', count: 2, fraction: 0.1 }],
+    }
+    await say(update({ session: { ...SESSION, status: 'finished', result } }))
+    expect(await screen.findByText('3 recordings could not be used and were left out.')).toBeVisible()
+    expect(screen.getByText('안녕/7.npz: has no landmark in any frame')).toBeVisible()
+    expect(screen.getByText(/^2 more/)).toBeVisible()
+    expect(screen.getByRole('row', { name: '민준 50% 6' })).toBeVisible()
+    expect(screen.getByRole('row', { name: '서연 75% 4' })).toBeVisible()
+    expect(screen.getByText('c++ taken for Ñ, 2 times')).toBeVisible()
   })
 
   it('is cancelled and resumed', async () => {

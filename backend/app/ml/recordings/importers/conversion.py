@@ -1,22 +1,24 @@
 """Any known layout to a list of clips: recognises the layout, renames, finds copies, says what could not be read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from app.ml.errors import ClipFileError, DatasetError
+from app.ml.errors import DatasetError
 from app.ml.landmarks.layout import mirror
-from app.ml.recordings.clips import DEFAULT_FRAME_MS, DEFAULT_HEIGHT, DEFAULT_WIDTH, Clip, load_dataset
+from app.ml.recordings.clips import DEFAULT_FRAME_MS, DEFAULT_HEIGHT, DEFAULT_WIDTH, Clip
 from app.ml.recordings.copies import find_copies
 from app.ml.recordings.extraction import VIDEO_SUFFIXES
 from app.ml.recordings.importers.asl_signs import TABLE, AslSignsImporter
 from app.ml.recordings.importers.mp_data import SUFFIX as MP_DATA_SUFFIX
 from app.ml.recordings.importers.mp_data import MpDataImporter
+from app.ml.recordings.importers.npz_files import SUFFIX as NPZ_SUFFIX
+from app.ml.recordings.importers.npz_files import NpzImporter
 from app.ml.recordings.importers.pose_files import SUFFIX as POSE_SUFFIX
 from app.ml.recordings.importers.pose_files import PoseFileImporter
-from app.ml.recordings.importers.source import Importer, Naming, Skipped, erase_zero_points, read_item
+from app.ml.recordings.importers.source import Importer, Naming, Skipped
 from app.ml.recordings.importers.videos import VideoImporter
 from app.ml.recordings.names import Spellings, clean, spell
 from app.ml.recordings.source_files import find_data_files, show_path
@@ -74,40 +76,13 @@ class Imported:
 
 
 ENDINGS: Final = {
-    SourceFormat.NPZ: frozenset({".npz"}),
+    SourceFormat.NPZ: frozenset({NPZ_SUFFIX}),
     SourceFormat.MP_DATA: frozenset({MP_DATA_SUFFIX}),
     SourceFormat.POSE: frozenset({POSE_SUFFIX}),
     SourceFormat.ASL_SIGNS: frozenset({".csv", ".parquet"}),
     SourceFormat.VIDEOS: VIDEO_SUFFIXES,
 }
 """Of the files that hold each layout's recordings."""
-
-
-class _NpzImporter:
-    """Our own files, imported to rename, merge or thin them out."""
-
-    def __init__(self, root: Path) -> None:
-        self._items = [item for file in find_data_files(root, {".npz"}) for item in _read_npz(file)]
-
-    def count(self) -> int:
-        return len(self._items)
-
-    def read(self) -> Iterator[Clip | Skipped]:
-        if not self._items:
-            msg = "no .npz file below it"
-            raise DatasetError(msg)
-        yield from self._items
-
-
-def _read_npz(file: Path) -> Iterator[Clip | Skipped]:
-    try:
-        clips = load_dataset(file)
-    except ClipFileError as error:
-        yield Skipped(path=file, reason=str(error).removeprefix(f"{file}: "))
-        return
-    for clip in clips:
-        path = file / clip.clip_id if clip.clip_id and len(clips) > 1 else file
-        yield read_item(path, lambda clip=clip: replace(clip, landmarks=erase_zero_points(clip.landmarks)))
 
 
 def detect_format(path: Path) -> SourceFormat:
@@ -164,7 +139,7 @@ def open_importer(path: Path, source: SourceFormat, camera: Camera) -> Importer:
         raise DatasetError(msg)
     match source:
         case SourceFormat.NPZ:
-            return _NpzImporter(path)
+            return NpzImporter(path)
         case SourceFormat.MP_DATA:
             return MpDataImporter(path, frame_ms=camera.frame_ms, width=camera.width, height=camera.height)
         case SourceFormat.POSE:

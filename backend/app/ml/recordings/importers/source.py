@@ -14,6 +14,8 @@ from app.ml.recordings.clips import Clip
 from app.ml.recordings.names import clean, spell
 from app.ml.types import FloatArray
 
+MAX_DURATION_MS: Final = 3_600_000.0
+"""Of one recording: an hour, which no sign lasts; a wrong unit of time does."""
 _WRONG: Final = (
     OSError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError, MemoryError, struct.error,
 )  # fmt: skip
@@ -64,14 +66,21 @@ def read_item(path: Path, read: Callable[[], Clip]) -> Clip | Skipped:
     except (*_WRONG, MlError) as error:
         return Skipped(path=path, reason=_reason(path, error))
     if np.isnan(clip.landmarks).all():
-        return Skipped(path=path, reason=f"nobody is seen in its {clip.num_frames} frames", is_empty=True)
+        return Skipped(path=path, reason=f"has no landmark in any frame", is_empty=True)
+    if clip.duration_ms > MAX_DURATION_MS:
+        reason = (
+            f"its {clip.num_frames} frames last {clip.duration_ms / 3_600_000:.3g} hours, the limit is 1; times are "
+            "milliseconds, and the number in a frame's name counts frames"
+        )
+        return Skipped(path=path, reason=reason)
     return clip
 
 
 def erase_zero_points(landmarks: FloatArray) -> FloatArray:
     """Landmarks `[T, 75, 3]`, NaN where all of x, y and z are zero: so detectors write a point that they did not
     find."""
-    return np.where((landmarks == 0.0).all(axis=-1, keepdims=True), np.float32(np.nan), landmarks)
+    is_zero = (landmarks == 0.0).all(axis=-1, keepdims=True)
+    return np.where(is_zero, np.float32(np.nan), landmarks) if is_zero.any() else landmarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
