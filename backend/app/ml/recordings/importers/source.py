@@ -66,7 +66,7 @@ def read_item(path: Path, read: Callable[[], Clip]) -> Clip | Skipped:
     except (*_WRONG, MlError) as error:
         return Skipped(path=path, reason=_reason(path, error))
     if np.isnan(clip.landmarks).all():
-        return Skipped(path=path, reason=f"has no landmark in any frame", is_empty=True)
+        return Skipped(path=path, reason="has no landmark in any frame", is_empty=True)
     if clip.duration_ms > MAX_DURATION_MS:
         reason = (
             f"its {clip.num_frames} frames last {clip.duration_ms / 3_600_000:.3g} hours, the limit is 1; times are "
