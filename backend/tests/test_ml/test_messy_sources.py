@@ -275,12 +275,12 @@ def test_missing_frames_of_a_parquet_file_are_a_gap(tmp_path: Path) -> None:
 
 def test_a_wild_frame_number_costs_no_memory_and_is_told_with_the_limit(tmp_path: Path) -> None:
     as_asl_signs(tmp_path, [("sun", SUN), ("rain", variants(1)[0])])
-    keep_frames(tmp_path / "train_landmark_files" / "anna" / "1000.parquet", {0: 0, 1: 1, 2: 2_000_000_000})
+    keep_frames(tmp_path / "train_landmark_files" / "anna" / "1000.parquet", {0: 0, 1: 1_000_000_000, 2: 2_000_000_000})
 
     found = imported(tmp_path)
 
     assert [clip.label for clip in found.clips] == ["rain"]
-    assert "its 3 frames last 2.78e+04 hours, the limit is 1" in found.skipped[0].reason
+    assert "frames 5e+10 ms apart, the limit is 1000" in found.skipped[0].reason
 
 
 @every_layout
@@ -371,3 +371,54 @@ def test_what_cannot_be_learned_from_is_named_and_the_rest_is_loaded(tmp_path: P
         load_usable([tmp_path, tmp_path / "absent"])
     with pytest.raises(DatasetError, match=r"nothing to learn from: 1 left out, first .*broken\.npz: "):
         load_usable([tmp_path / "broken.npz"])
+
+
+@folder_layouts
+def test_a_recording_in_pixels_or_with_a_wild_value_is_skipped_by_name_and_the_others_are_imported(
+    write: Write, tmp_path: Path
+) -> None:
+    good, pixels, wild, normalised = variants(4)
+    size = np.array([640.0, 480.0, 640.0], np.float32)
+    shoulders = normalised.landmarks[:, 11:13].mean(axis=(0, 1)) * size
+    width = np.linalg.norm((normalised.landmarks[0, 11] - normalised.landmarks[0, 12])[:2] * size[:2])
+    wild.landmarks[5, 16, 1] = -7e8
+    bad = [
+        replace(pixels, landmarks=pixels.landmarks * size),
+        wild,
+        replace(normalised, landmarks=(normalised.landmarks * size - shoulders) / width),
+    ]
+    write(tmp_path / "in", [("sun", good), *(("rain", clip) for clip in bad)])
+
+    found = imported(tmp_path / "in")
+
+    (clip,) = found.clips
+    np.testing.assert_allclose(clip.landmarks, good.landmarks, atol=1e-4)
+    reasons = [item.reason for item in found.skipped]
+    assert len(reasons) == 3
+    assert all("x and y are fractions of the frame's width and height" in reason for reason in reasons)
+
+
+def test_a_pose_file_that_was_normalised_is_skipped_with_the_width_of_its_shoulders(tmp_path: Path) -> None:
+    size = np.array([640.0, 480.0, 1.0], np.float32)
+    apart = np.median(np.linalg.norm(((SUN.landmarks[:, 11] - SUN.landmarks[:, 12]) * size)[:, :2], axis=1))
+    write_pose_file(tmp_path / "a.pose", replace(SUN, landmarks=SUN.landmarks / apart), fps=20)
+
+    with pytest.raises(DatasetError, match=r"a\.pose: shoulders 0\.0016 frame widths apart \(1 of 640 pixels\)"):
+        imported(tmp_path)
+
+
+def test_times_in_other_units_are_skipped_by_name(tmp_path: Path) -> None:
+    clips = variants(4)
+    for name, factor, clip in zip(("good", "seconds", "microseconds", "late"), (1, 1e-3, 1e3, 1), clips, strict=True):
+        times_ms = clip.times_ms * factor
+        times_ms[-1] += 4e6 if name == "late" else 0
+        save_clip(tmp_path / f"{name}.npz", replace(clip, times_ms=times_ms))
+
+    found = imported(tmp_path)
+
+    assert len(found.clips) == 1
+    told = {item.path.stem: item.reason for item in found.skipped}
+    assert told["seconds"].endswith("ms; times_ms are milliseconds: multiply seconds by 1000")
+    assert told["seconds"].startswith(f"{clips[1].num_frames} frames in {clips[1].duration_ms / 1000:.3g} ms")
+    assert "ms apart, the limit is 1000; times_ms are milliseconds: divide microseconds by 1000" in told["microseconds"]
+    assert "hours, the limit is 1" in told["late"]

@@ -12,10 +12,9 @@ import numpy as np
 from app.ml.errors import DatasetError, MissingExtraError, MlError
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.names import clean, spell
+from app.ml.recordings.plausibility import find_implausible
 from app.ml.types import FloatArray
 
-MAX_DURATION_MS: Final = 3_600_000.0
-"""Of one recording: an hour, which no sign lasts; a wrong unit of time does."""
 _WRONG: Final = (
     OSError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError, MemoryError, struct.error,
 )  # fmt: skip
@@ -67,12 +66,9 @@ def read_item(path: Path, read: Callable[[], Clip]) -> Clip | Skipped:
         return Skipped(path=path, reason=_reason(path, error))
     if np.isnan(clip.landmarks).all():
         return Skipped(path=path, reason="has no landmark in any frame", is_empty=True)
-    if clip.duration_ms > MAX_DURATION_MS:
-        reason = (
-            f"its {clip.num_frames} frames last {clip.duration_ms / 3_600_000:.3g} hours, the limit is 1; times are "
-            "milliseconds, and the number in a frame's name counts frames"
-        )
-        return Skipped(path=path, reason=reason)
+    problem = find_implausible(clip.landmarks, clip.times_ms, width=clip.width, height=clip.height)
+    if problem is not None:
+        return Skipped(path=path, reason=problem)
     return clip
 
 
