@@ -7,7 +7,7 @@ import numpy as np
 
 from app.ml.artifacts.manifest import ModelManifest, SignLabel
 from app.ml.errors import InvalidLandmarksError
-from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
+from app.ml.landmarks.layout import LEFT_HAND, LEFT_WRIST, POSE, RIGHT_HAND, RIGHT_WRIST
 from app.ml.landmarks.wire import encode_frame
 from app.ml.types import Alternative, FloatArray, LandmarkWindow, Prediction
 from app.services.model_service import ActiveModel
@@ -88,6 +88,7 @@ def signing_frame(time_ms: float, *, label: str = "hello", left: bool = False) -
     offsets[0] = 0.0
     landmarks[hand] = np.add(offsets, (0.5 + 0.15 * np.sin(time_ms / 80.0), level / 20, 0.0))
     landmarks[hand, 1] = np.minimum(landmarks[hand, 1], level / 20)
+    landmarks[LEFT_WRIST if left else RIGHT_WRIST] = landmarks[hand.start]
     return landmarks
 
 

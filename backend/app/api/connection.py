@@ -39,7 +39,7 @@ from app.core.errors import NoModelError, ServerBusyError, SignFlowError
 from app.core.metrics import TIMED_EVERY, ServerMetrics, SessionOutcome
 from app.core.tasks import TaskSet
 from app.ml.inference.segmenter import PartialSign, StateChanged
-from app.ml.landmarks.wire import FrameError, decode_frame
+from app.ml.landmarks.wire import MAX_COORDINATE, FrameError, decode_frame
 from app.ml.metrics import Stage
 from app.ml.types import Alternative
 from app.services.events import CaptionChanged, ProblemReported, SessionEvent, SignFinished, StreamEnded
@@ -249,8 +249,9 @@ class Connection:
         if frame.num_unusable_parts:
             self._tell_error(
                 ErrorCode.BAD_VALUES,
-                f"frame {frame.sequence}: {frame.num_unusable_parts} parts hold non-finite or absurd coordinates and "
-                "count as not detected; clear their flag instead",
+                f"frame {frame.sequence}: {frame.num_unusable_parts} of its parts hold coordinates that are not finite "
+                f"or beyond {MAX_COORDINATE:g} frame sizes, and count as not detected; x and y are fractions of the "
+                "frame, not pixels, and a part that was not detected has its flag cleared",
             )
         session.accept(frame.landmarks, sequence=frame.sequence, time_ms=frame.time_ms)
 

@@ -40,7 +40,9 @@ class DropReason(StrEnum):
     BACKLOG = "backlog"
     """Too many frames waited: the oldest made room."""
     STRAY = "stray"
-    """Its capture time was not after the last one's."""
+    """It came after frames of later capture times."""
+    REPEAT = "repeat"
+    """A frame of its capture time was there already."""
 
 
 class SessionOutcome(StrEnum):
@@ -112,9 +114,9 @@ class ServerMetrics:
         self.frame_received: Callable[[], None] = received.inc
         self.frame_handled: Callable[[float], None] = frames.observe
 
-    def frame_dropped(self, reason: DropReason) -> None:
-        """A received frame was dropped."""
-        self._dropped[reason].inc()
+    def frame_dropped(self, reason: DropReason, number: int = 1) -> None:
+        """Received frames were dropped."""
+        self._dropped[reason].inc(number)
 
     def frame_repeated(self) -> None:
         """A frame that was handled before came once more."""

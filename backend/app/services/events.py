@@ -9,9 +9,12 @@ from app.ml.types import Alternative
 
 
 class ProblemKind(StrEnum):
-    """Why a frame or an answer was lost."""
+    """Why a frame or an answer was lost, or what cannot be right about a stream."""
 
     TIME_NOT_INCREASING = "time_not_increasing"
+    IMPLAUSIBLE_TIMES = "implausible_times"
+    HANDS_EXCHANGED = "hands_exchanged"
+    HAND_GIVEN_TWICE = "hand_given_twice"
     INFERENCE_FAILED = "inference_failed"
     INFERENCE_OVERLOADED = "inference_overloaded"
 
@@ -50,7 +53,7 @@ class StreamEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemReported:
-    """A frame or an answer was lost; the session goes on."""
+    """A frame or an answer was lost, or the stream cannot be right; the session goes on."""
 
     kind: ProblemKind
     message: str

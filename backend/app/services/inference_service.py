@@ -10,7 +10,7 @@ few a second), none per frame.
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.core.errors import SignFlowError
 from app.core.metrics import TIMED_EVERY, DropReason
@@ -38,12 +38,12 @@ from app.services.events import (
     StreamEnded,
     StreamStats,
 )
+from app.services.intake import Intake
 from app.services.questions import ask, describe_failure
 from app.services.session_record import Lease, SessionProgress, SessionRecord
 from app.services.sign_history import SignHistory
 from app.services.stream_meter import StreamMeter
 from app.services.streams import SessionContext, StreamInfo
-from app.services.timeline import Timeline, TimeVerdict
 
 
 class TranslationSession:
@@ -72,15 +72,15 @@ class TranslationSession:
         self.sink: EventSink | None = None
         self.state = SegmenterState.IDLE
         self.frames_handled = 0
-        self.frames_dropped = 0
+        self._num_lost = 0
         self.last_sequence = -1
         self._tasks = context.tasks
         self._metrics, self._tally = context.metrics, context.tally
+        self._intake = Intake(rules, is_live=stream.is_live, metrics=context.metrics, tell=self._tell)
         self._clock = context.clock
         self._keep = keep
         self._history = SignHistory(rules, context.texts, locale=stream.locale)
         self._seen_sign_id = 0
-        self._timeline = Timeline(pause_ms=rules.pause_ms, max_strays=rules.stray_frames)
         self._backlog = Backlog(max_frames=rules.backlog_frames)
         self._segmenter = Segmenter(recogniser.segmenter, width=stream.width, height=stream.height)
         self._stepped_ms: float | None = None
@@ -109,9 +109,14 @@ class TranslationSession:
         return self._history.caption
 
     @property
+    def frames_dropped(self) -> int:
+        """Frames that came twice, too late, or faster than they could be handled."""
+        return self._num_lost + self._intake.num_dropped
+
+    @property
     def last_accepted_sequence(self) -> int:
         """The last frame that was taken, -1 if none was; a resuming client sends the frames after it."""
-        return self._timeline.last_sequence if self._resume_after is None else self._resume_after
+        return self._intake.timeline.last_sequence if self._resume_after is None else self._resume_after
 
     @property
     def is_settled(self) -> bool:
@@ -124,39 +129,36 @@ class TranslationSession:
         Args:
             landmarks: float32 `[75, 3]` as the client's camera saw it, NaN where missing.
             sequence: the client's frame number.
-            time_ms: capture time; a frame that does not move on in time is dropped, counted and reported.
+            time_ms: capture time; `app.services.timeline` says what becomes of frames that do not move on.
         """
         self._metrics.frame_received()
         if self._resume_after is not None and self._refill(landmarks, sequence=sequence, time_ms=time_ms):
             return
-        verdict = self._timeline.judge(sequence, time_ms)
-        if verdict is not TimeVerdict.NEXT:
-            if verdict is TimeVerdict.DUPLICATE:
-                self._metrics.frame_repeated()
-            else:
-                self._count_drop(DropReason.STRAY)
-                message = f"frame {sequence} at {time_ms} ms is not after {self._timeline.last_ms} ms; it was dropped"
-                self._tell(ProblemReported(kind=ProblemKind.TIME_NOT_INCREASING, message=message))
-            return
-        frame = QueuedFrame(landmarks, sequence, time_ms, self._clock())
-        if self.is_settled:
-            self._step(frame)
-            return
-        if self._backlog.is_full:
-            dropped = self._backlog.drop_oldest_frame()
-            self._reached_sequence, self._reached_ms = dropped.sequence, dropped.time_ms
-            self._count_drop(DropReason.BACKLOG)
-            self._meter.dropped()
-        self._backlog.put(frame)
+        self._queue(self._intake.take(QueuedFrame(landmarks, sequence, time_ms, self._clock())))
+
+    def _queue(self, frames: Sequence[QueuedFrame]) -> None:
+        for frame in frames:
+            if self.is_settled:
+                self._step(frame)
+                continue
+            if self._backlog.is_full and self.stream.is_live:
+                dropped = self._backlog.drop_oldest_frame()
+                self._reached_sequence, self._reached_ms = dropped.sequence, dropped.time_ms
+                self._num_lost += 1
+                self._metrics.frame_dropped(DropReason.BACKLOG)
+                self._meter.dropped()
+            self._backlog.put(frame)
 
     def reset(self, stream: StreamInfo) -> None:
         """After the frames already taken: forget the sign in progress and the caption, and start a new timeline."""
-        self._timeline.reset()
+        self._queue(self._intake.flush())
+        self._intake.timeline.reset(is_live=stream.is_live)
         self._backlog.put(Reset(stream=stream))
         self._pump()
 
     def end(self) -> None:
         """After the frames already taken: finish the sign in progress, then tell `StreamEnded`."""
+        self._queue(self._intake.flush())
         self._backlog.put(End.STREAM)
         self._pump()
 
@@ -166,6 +168,7 @@ class TranslationSession:
 
     async def settle(self) -> None:
         """Wait until nothing waits for an answer."""
+        self._queue(self._intake.flush())
         await self._backlog.wait_until(lambda: self.is_settled)
 
     def undo(self) -> None:
@@ -193,7 +196,7 @@ class TranslationSession:
         if self.sink is not None:
             self.sink.supersede()
         self.sink = sink
-        self._timeline.resume()
+        self._intake.timeline.resume()
 
     def set_locale(self, locale: str) -> None:
         """Show the caption in another interface language."""
@@ -221,17 +224,18 @@ class TranslationSession:
         progress = record.progress
         self._history.restore(record.history)
         self.state = progress.state
-        self.frames_handled, self.frames_dropped = progress.frames_handled, progress.frames_dropped
+        self.frames_handled, self._num_lost = progress.frames_handled, progress.frames_dropped
         self._meter.start_at(frames_handled=self.frames_handled, frames_dropped=self.frames_dropped)
         self.last_sequence = progress.last_sequence
         self._reached_sequence, self._reached_ms = progress.reached_sequence, progress.reached_ms
-        self._timeline.last_sequence, self._timeline.last_ms = progress.reached_sequence, progress.reached_ms
+        self._intake.timeline.begin_at(progress.reached_sequence, progress.reached_ms)
         self._segmenter.recall(progress.memory)
         self._stepped_ms, self._partial_ms = progress.stepped_ms, progress.partial_ms
         self._resume_after = progress.resume_after
 
     def take_stats(self) -> StreamStats | None:
         """Numbers to tell the client once a second; None when no frame came since the last time."""
+        self._queue(self._intake.flush_waiting(self._clock()))
         return self._meter.take(
             last_sequence=self.last_sequence, frames_handled=self.frames_handled, frames_dropped=self.frames_dropped
         )
@@ -266,10 +270,6 @@ class TranslationSession:
         self._metrics.frame_repeated()
         return True
 
-    def _count_drop(self, reason: DropReason) -> None:
-        self.frames_dropped += 1
-        self._metrics.frame_dropped(reason)
-
     def _pump(self) -> None:
         """Work through the queue until it is empty or a question is open."""
         while self._backlog and not self._asking:
@@ -288,7 +288,7 @@ class TranslationSession:
             if self._asking:
                 self._backlog.put_back(frame)
                 return
-        landmarks = mirror(frame.landmarks) if self.stream.mirrored else frame.landmarks
+        landmarks = self._intake.examine(frame, mirrored=self.stream.mirrored)
         taken = Frame(landmarks=landmarks, time_ms=frame.time_ms, sequence=frame.sequence)
         if self.frames_handled % TIMED_EVERY:
             step = self._segmenter.step(taken)
@@ -297,8 +297,7 @@ class TranslationSession:
             step = self._segmenter.step(taken)
             self._metrics.inference.stage_done(Stage.SEGMENT, self._clock() - begin_s)
         self._reached_sequence, self._reached_ms = frame.sequence, frame.time_ms
-        self._stepped_ms = frame.time_ms
-        self.last_sequence = frame.sequence
+        self._stepped_ms, self.last_sequence = frame.time_ms, frame.sequence
         self.frames_handled += 1
         if step.events or step.request is not None:
             self._apply(step, received_s=frame.received_s)
@@ -367,6 +366,7 @@ class TranslationSession:
         ending, self._ending = self._ending, None
         self._restart_segmenter()
         if ending is End.STREAM:
+            self._intake.end()
             self._tell(StreamEnded(last_sequence=self.last_sequence))
 
     def _apply_reset(self, stream: StreamInfo) -> None:

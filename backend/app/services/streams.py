@@ -40,7 +40,8 @@ class SessionRules:
             without asking, so that it does not fall behind. Finished signs are asked about until `inference_timeout_s`.
         partial_interval_ms: least capture time between two partial answers that are told.
         pause_ms: a longer gap between two frames ends the sign in progress, as if the stream had paused.
-        stray_frames: so many consecutive frames on another timeline are a clock that jumped, and start a new one.
+        jump_frames: so many frames on another timeline are a clock that jumped, if they also span `jump_ms`.
+        jump_ms: capture time that they span at least.
     """
 
     backlog_frames: int = 300
@@ -50,7 +51,8 @@ class SessionRules:
     partial_patience_s: float = 0.5
     partial_interval_ms: float = 100.0
     pause_ms: float = 2_000.0
-    stray_frames: int = 5
+    jump_frames: int = 5
+    jump_ms: float = 400.0
     captions: CaptionRules = field(default_factory=CaptionRules)
 
 

@@ -22,7 +22,6 @@ from app.services.session_service import SessionLimits, SessionService
 from app.services.session_store import MemorySessionStore
 from app.services.sign_catalog import SignCatalog
 from app.services.streams import Recogniser, SessionContext, SessionRules, StreamInfo
-from app.services.timeline import Timeline, TimeVerdict
 from tests.fakes import FAKE_LABELS, FakePredictor, signing_frame, still_frame
 
 
@@ -126,35 +125,6 @@ async def test_an_answer_that_breaks_unexpectedly_costs_one_sign_and_not_the_str
 
     assert any(isinstance(event, SignFinished) for event in events.told)
     assert "ZeroDivisionError" in caplog.text
-
-
-def test_a_frame_that_goes_back_in_time_is_a_stray_until_five_agree() -> None:
-    timeline = Timeline(pause_ms=2_000, max_strays=5)
-    assert timeline.judge(0, 1_000) is TimeVerdict.NEXT
-
-    verdicts = [timeline.judge(number, number * 33.0) for number in range(1, 7)]
-
-    assert verdicts == [TimeVerdict.STRAY] * 4 + [TimeVerdict.NEXT] * 2
-
-
-def test_the_same_frame_again_and_again_never_becomes_a_timeline() -> None:
-    timeline = Timeline(pause_ms=2_000, max_strays=5)
-    timeline.judge(0, 1_000)
-
-    assert {timeline.judge(0, 1_000) for _ in range(100)} == {TimeVerdict.STRAY}
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.floats(0, 1e14)), max_size=60))
-def test_accepted_times_only_go_back_after_strays(frames: list[tuple[int, float]]) -> None:
-    timeline = Timeline(pause_ms=2_000, max_strays=5)
-    num_strays, last_ms = 0, -1.0
-    for sequence, time_ms in frames:
-        if timeline.judge(sequence, time_ms) is TimeVerdict.NEXT:
-            assert time_ms > last_ms or num_strays >= 4
-            num_strays, last_ms = 0, time_ms
-        else:
-            num_strays += 1
 
 
 @settings(deadline=None, max_examples=30)

@@ -116,6 +116,32 @@ export const en = {
     busy: (seconds: number | null) =>
       seconds === null ? 'The server is full. Asking again soon.' : `The server is full. Asking again in ${seconds} s.`,
   },
+  trouble: {
+    implausible_times: {
+      what: 'The capture times of this recording are not in milliseconds, so no sign can be found in it.',
+      todo: 'Times in seconds are multiplied by 1000, microseconds divided by 1000. Import the recording again, then open it.',
+    },
+    hands_exchanged: {
+      what: 'Left and right hand are exchanged: each lies at the other arm.',
+      todo: 'Exchange the two hands where the recording was made. If this is your camera, reload the page.',
+    },
+    hand_given_twice: {
+      what: 'One hand is told as both. It is read as the one at whose arm it lies.',
+      todo: 'If signs are missing, make the recording again with both hands in view.',
+    },
+    bad_values: {
+      what: 'Some points lie far outside the picture and are left out.',
+      todo: 'Positions are fractions of the picture, not pixels. Import the recording again, then open it.',
+    },
+    inference_failed: {
+      what: 'The server could not read the last movement.',
+      todo: 'Sign it again. If it happens often, whoever runs the server can see why in its log.',
+    },
+    inference_overloaded: {
+      what: 'The server has too much to do and leaves out answers.',
+      todo: 'Signs may come late or be missing for a moment. Sign again what was not read.',
+    },
+  },
   measured: {
     title: 'Measured now',
     fps: (fps: string) => `${fps} frames a second`,

@@ -128,6 +128,32 @@ export const fr: Dictionary = {
         ? 'Le serveur est complet. Nouvelle demande bientôt.'
         : `Le serveur est complet. Nouvelle demande dans ${seconds}\u00a0s.`,
   },
+  trouble: {
+    implausible_times: {
+      what: 'Les heures de cet enregistrement ne sont pas en millisecondes\u00a0: aucun signe ne peut y être trouvé.',
+      todo: 'Multipliez les secondes par 1000, divisez les microsecondes par 1000. Importez l’enregistrement de nouveau, puis ouvrez-le.',
+    },
+    hands_exchanged: {
+      what: 'Main gauche et main droite sont échangées\u00a0: chacune se trouve à l’autre bras.',
+      todo: 'Échangez les deux mains là où l’enregistrement a été fait. Si c’est votre caméra, rechargez la page.',
+    },
+    hand_given_twice: {
+      what: 'Une seule main est donnée pour les deux. Elle est lue comme celle du bras où elle se trouve.',
+      todo: 'Si des signes manquent, refaites l’enregistrement avec les deux mains visibles.',
+    },
+    bad_values: {
+      what: 'Certains points sont très loin de l’image et sont laissés de côté.',
+      todo: 'Les positions sont des fractions de l’image, pas des pixels. Importez l’enregistrement de nouveau, puis ouvrez-le.',
+    },
+    inference_failed: {
+      what: 'Le serveur n’a pas pu lire le dernier mouvement.',
+      todo: 'Refaites le signe. Si cela arrive souvent, la personne qui gère le serveur en trouve la raison dans son journal.',
+    },
+    inference_overloaded: {
+      what: 'Le serveur a trop à faire et laisse des réponses de côté.',
+      todo: 'Des signes peuvent arriver en retard ou manquer un moment. Refaites ce qui n’a pas été lu.',
+    },
+  },
   measured: {
     title: 'Mesuré maintenant',
     fps: (fps: string) => `${fps} images par seconde`,

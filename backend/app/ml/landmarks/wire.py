@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, NUM_VALUES, POSE, RIGHT_HAND
+from app.ml.landmarks.repair import erase_zero_points
 from app.ml.types import FloatArray, TimesArray
 
 MAGIC: Final = b"SF"
@@ -81,7 +82,8 @@ class WireFrame(NamedTuple):
     """One decoded frame, as the client's camera saw it (still mirrored if the stream is).
 
     Attributes:
-        landmarks: float32 `[75, 3]`, NaN where a part is missing; may be a read-only view of the message.
+        landmarks: float32 `[75, 3]`, NaN where a part is missing or a point is exactly (0, 0, 0), which is how some
+            detectors write what they do not see; may be a read-only view of the message.
         sequence: the client's frame number.
         time_ms: capture time.
         num_unusable_parts: parts declared present that held non-finite or absurd values and were made missing.
@@ -131,7 +133,7 @@ def decode_frame(data: bytes) -> WireFrame:
         if not values.flags.writeable:
             values = values.copy()
         values[part] = np.nan
-    return WireFrame(values.reshape(NUM_POINTS, 3), sequence, time_ms, num_unusable)
+    return WireFrame(erase_zero_points(values.reshape(NUM_POINTS, 3)), sequence, time_ms, num_unusable)
 
 
 def encode_frame(landmarks: FloatArray, *, sequence: int, time_ms: float, half_precision: bool = False) -> bytes:

@@ -151,6 +151,15 @@ describe('putting a sign right', () => {
     expect(screen.getByText('Its clip could not be kept; your correction stays here.')).toBeVisible()
   })
 
+  it.each([
+    ['en', 'Left and right hand are exchanged: each lies at the other arm.'],
+    ['fr', /^Main gauche et main droite sont échangées\s: chacune se trouve à l’autre bras\.$/],
+  ] as const)('says in the page’s language what the server finds wrong with a stream (%s)', (locale, sentence) => {
+    usePreferences.getState().set({ locale })
+    renderApp({ ...RUNNING, trouble: 'hands_exchanged' })
+    expect(screen.getByText(sentence)).toBeVisible()
+  })
+
   it('finds any other sign by typing', async () => {
     const { controller, user } = renderApp({ ...RUNNING, signs: [sign(1, 'hello')] })
     await user.keyboard('a')

@@ -5,6 +5,7 @@
  * controller. Times are milliseconds on the capture clock, fractions lie in [0, 1].
  */
 import type { StoreApi } from 'zustand/vanilla'
+import type { ErrorCode } from '@/api/generated/wsMessages'
 
 /** The stages of start-up, in the order in which a person meets them. */
 export type StageName = 'camera' | 'models' | 'server'
@@ -57,6 +58,17 @@ export interface Sign {
 
 export type Hint = 'shoulders_out' | 'hands_out' | 'low_light'
 
+/** What the server finds wrong with a stream, by its error code: the page says what and what to do. */
+export type StreamTrouble = Extract<
+  ErrorCode,
+  | 'implausible_times'
+  | 'hands_exchanged'
+  | 'hand_given_twice'
+  | 'bad_values'
+  | 'inference_failed'
+  | 'inference_overloaded'
+>
+
 export interface TranslateState {
   stages: Record<StageName, Stage>
   source: 'none' | 'camera' | 'file'
@@ -83,6 +95,8 @@ export interface TranslateState {
   clipRefused: boolean
   /** How much of the file has been translated, in [0, 1]; null without a file. */
   fileProgress: number | null
+  /** What the server finds wrong with this source; null where nothing. */
+  trouble: StreamTrouble | null
 }
 
 export interface TranslateController {

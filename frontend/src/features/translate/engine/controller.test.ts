@@ -292,6 +292,30 @@ describe('the connection', () => {
     expect(state().clipRefused).toBe(false)
   })
 
+  it('keeps what the server finds wrong with a stream until another source is chosen', async () => {
+    const { controller, network, state } = setUp()
+    await controller.startCamera()
+    network.latest.accept()
+    network.latest.answer({ type: 'error', code: 'hands_exchanged', message: 'exchange them' })
+    network.latest.sign(1)
+
+    expect(state().trouble).toBe('hands_exchanged')
+    controller.stop()
+    await controller.startCamera()
+    expect(state().trouble).toBeNull()
+  })
+
+  it('forgets that an answer was missing once a sign is read', async () => {
+    const { controller, network, state } = setUp()
+    await controller.startCamera()
+    network.latest.accept()
+    network.latest.answer({ type: 'error', code: 'inference_overloaded', message: 'leaves out answers' })
+
+    expect(state().trouble).toBe('inference_overloaded')
+    network.latest.sign(1)
+    expect(state().trouble).toBeNull()
+  })
+
   it('says how long a full server asks to wait', async () => {
     const { controller, network, state } = setUp()
     await controller.startCamera()

@@ -199,7 +199,7 @@ class Engine implements TranslateController {
     this.endSource()
     this.hints = new HintTracker()
     this.rate.reset()
-    this.store.setState({ source: kind, fileProgress: null, delayMs: null })
+    this.store.setState({ source: kind, fileProgress: null, delayMs: null, trouble: null })
     this.stages.set('camera', 'pending')
     return this.source
   }

@@ -1,6 +1,6 @@
 /** The store's first state, and how server messages change it: pure, so that a test can step it by hand. */
 import type { ErrorCode, ServerMessage, SignMessage } from '@/api/generated/wsMessages'
-import type { Sign, TranslateState } from '../model'
+import type { Sign, StreamTrouble, TranslateState } from '../model'
 
 export const INITIAL_STATE: TranslateState = {
   stages: { camera: { state: 'pending' }, models: { state: 'pending' }, server: { state: 'pending' } },
@@ -23,6 +23,7 @@ export const INITIAL_STATE: TranslateState = {
   giverToken: null,
   clipRefused: false,
   fileProgress: null,
+  trouble: null,
 }
 
 const REFUSED_CLIP: ReadonlySet<ErrorCode> = new Set([
@@ -31,6 +32,21 @@ const REFUSED_CLIP: ReadonlySet<ErrorCode> = new Set([
   'feedback_full',
   'feedback_failed',
 ])
+
+/** What the server says of the stream as a whole stays until another source is chosen; what it could not answer, until it answers. */
+const TROUBLE: ReadonlySet<ErrorCode> = new Set<StreamTrouble>([
+  'implausible_times',
+  'hands_exchanged',
+  'hand_given_twice',
+  'bad_values',
+  'inference_failed',
+  'inference_overloaded',
+])
+const UNANSWERED: ReadonlySet<ErrorCode | null> = new Set<ErrorCode>(['inference_failed', 'inference_overloaded'])
+
+function isTrouble(code: ErrorCode): code is StreamTrouble {
+  return TROUBLE.has(code)
+}
 
 /** More signs than anybody scrolls back to; the oldest go. */
 const MAX_SIGNS = 500
@@ -89,10 +105,15 @@ export function changes(state: TranslateState, message: ServerMessage, session: 
     case 'partial':
       return { partial: message.alternatives }
     case 'sign':
-      return { signs: [...state.signs, toSign(message, session)].slice(-MAX_SIGNS), partial: [] }
+      return {
+        signs: [...state.signs, toSign(message, session)].slice(-MAX_SIGNS),
+        partial: [],
+        trouble: UNANSWERED.has(state.trouble) ? null : state.trouble,
+      }
     case 'caption':
       return { caption: [session.captionBefore, message.text].filter((text) => text !== '').join(' ') }
     case 'error':
+      if (isTrouble(message.code)) return { trouble: message.code }
       return REFUSED_CLIP.has(message.code) ? { clipRefused: true } : {}
     default:
       return {}
