@@ -1,4 +1,4 @@
-"""What a tool judges models on when no `--data` was given: the recordings in the data folder, of unseen people."""
+"""The recordings that a tool reads: those that it is told, or else those in the data folder, of unseen people."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,33 @@ from app.core.errors import ConfigurationError
 from app.ml.artifacts.files import read_manifest
 from app.ml.errors import DatasetError
 from app.ml.evaluation.model_comparison import Rules, unseen_clips
-from app.ml.recordings.clips import Clip, load_dataset
-from scripts.console import fail
+from app.ml.recordings.clips import Clip
+from app.ml.recordings.importers.npz_files import load_usable
+from app.ml.recordings.source_files import find_data_files, show_path
+from scripts.console import STDERR, fail
 
 DATA_HELP: Final = (
     "Data set, clip or folder of .npz; may be repeated. Without it: what lies in the data folder (data/landmarks and "
     "data/clips, of the repository or of backend), of the people whom no given model has seen."
 )
+_MAX_TOLD: Final = 20
+
+
+def load_usable_recordings(paths: Sequence[Path], *, tell: bool = True) -> list[Clip]:
+    """The clips of files and folders that can be used; what cannot is named on stderr, unless `tell` is off.
+
+    Raises:
+        ClipFileError: a path does not exist, or is a folder without a recording.
+        DatasetError: nothing can be used.
+    """
+    clips, left_out = load_usable(paths)
+    if tell:
+        for item in left_out[:_MAX_TOLD]:
+            line = f"left out: {show_path(item.path)}: {item.reason}"
+            STDERR.print(line, markup=False, highlight=False, soft_wrap=True)
+        if len(left_out) > _MAX_TOLD:
+            STDERR.print(f"left out: {len(left_out) - _MAX_TOLD} more")
+    return clips
 
 
 def load_unseen(models: Sequence[Path], *, console: Console, assume_unseen: bool = False) -> list[Clip]:
@@ -32,10 +52,9 @@ def load_unseen(models: Sequence[Path], *, console: Console, assume_unseen: bool
         DatasetError: there is no recording, none says who signs, a model does not say whom it has seen, or it has seen
             everybody.
         ArtifactError: a model file cannot be used.
-        ClipFileError: a recording cannot be read.
     """
     manifests = [(path.name, read_manifest(path)) for path in dict.fromkeys(models)]
-    clips = load_dataset(_find_folders())
+    clips = load_usable_recordings(_find_folders())
     named = [clip for clip in clips if clip.signer is not None]
     if not named:
         msg = f"none of the {len(clips)} recordings in the data folder says who signs; name recordings with --data"
@@ -62,7 +81,7 @@ def _find_folders() -> list[Path]:
     shared = settings.datasets_dir
     # The data folder as the page lists it, and what the tools wrote into a folder of that name when run from `backend`.
     places = [shared, settings.data_dir / "landmarks", settings.data_dir / "clips"]
-    found = [one for one in places if any(one.rglob("*.npz"))]
+    found = [one for one in places if find_data_files(one, {".npz"})]
     if not found:
         msg = (
             f"no --data was given, and no recording lies in {shared / 'landmarks'} or {shared / 'clips'}; put "

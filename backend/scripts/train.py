@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import orjson
 import typer
@@ -21,15 +21,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.ml.artifacts.manifest import Calibration
 from app.ml.errors import DatasetError
-from app.ml.recordings.clips import Clip
 from app.ml.recordings.copies import find_copies
-from app.ml.recordings.importers.npz_files import load_usable
-from app.ml.recordings.source_files import show_path
 from app.ml.tracking import NullTracker, make_tracker
 from app.ml.training.config import Precision
 from app.ml.training.recipes import get_recipe, recipe_for_model, total_steps, with_technique
 from scripts.console import STDERR, fail, needs_packages, results, user_errors
 from scripts.corpus import load_corpus
+from scripts.data_at_hand import load_usable_recordings
 from scripts.options import MODEL_DIR, check_language, check_model, check_recipe
 
 with needs_packages():
@@ -40,8 +38,6 @@ with needs_packages():
     from app.ml.training.pretrained import PretrainedEncoder
     from app.ml.training.run import TrainingPlan, assist_training, run_training
     from app.ml.training.world import joined_world
-
-_MAX_TOLD: Final = 20
 
 
 def main(
@@ -102,7 +98,9 @@ def main(
         trainer = replace(chosen.trainer, device=device, precision=precision)
         trainer = replace(trainer, steps=steps or trainer.steps, eval_every=eval_every or trainer.eval_every)
         chosen = replace(chosen, trainer=trainer)
-        clips, background = load_corpus(corpus, language) if corpus else (_load(data or [], tell=world.is_first), [])
+        clips, background = (
+            load_corpus(corpus, language) if corpus else (load_usable_recordings(data or [], tell=world.is_first), [])
+        )
         clips = [replace(clip, language=clip.language or language) for clip in clips]
         plan = TrainingPlan(
             clips=clips,
@@ -157,18 +155,6 @@ def shown_progress(steps: int, *, held_out: Sequence[str]) -> Generator[Callable
                 progress.update(bar, completed=state.step, description=f"loss {state.loss:.3f}{val_text}")
 
         yield show
-
-
-def _load(paths: Sequence[Path], *, tell: bool) -> list[Clip]:
-    """What can be learned from; what cannot is named."""
-    clips, left_out = load_usable(paths)
-    if tell:
-        for item in left_out[:_MAX_TOLD]:
-            line = f"left out: {show_path(item.path)}: {item.reason}"
-            STDERR.print(line, markup=False, highlight=False, soft_wrap=True)
-        if len(left_out) > _MAX_TOLD:
-            STDERR.print(f"left out: {len(left_out) - _MAX_TOLD} more")
-    return clips
 
 
 def _read_calibration(path: Path, recipe: str) -> Calibration:

@@ -369,7 +369,7 @@ def test_what_cannot_be_learned_from_is_named_and_the_rest_is_loaded(tmp_path: P
     assert [item.path.relative_to(tmp_path).as_posix() for item in left_out] == ["broken.npz", "set.npz/gone"]
     with pytest.raises(ClipFileError, match="absent: no such file or folder"):
         load_usable([tmp_path, tmp_path / "absent"])
-    with pytest.raises(DatasetError, match=r"nothing to learn from: 1 left out, first .*broken\.npz: "):
+    with pytest.raises(DatasetError, match=r"no recording can be used: 1 left out, first .*broken\.npz: "):
         load_usable([tmp_path / "broken.npz"])
 
 

@@ -73,6 +73,19 @@ def test_people_whom_no_model_has_seen_are_taken_from_both_data_folders_and_name
         assert "left out, because they do not say who signs: 1" in done.stdout
 
 
+def test_a_broken_file_in_the_data_folder_is_named_and_the_others_judge(places: tuple[Path, Path], model: Path) -> None:
+    save(places[0] / "landmarks" / "new.npz", people(20, 1))
+    (places[0] / "landmarks" / "broken.npz").write_bytes(b"PK no archive")
+    (places[0] / "landmarks" / "._new.npz").write_bytes(b"what macOS leaves behind")
+
+    done = evaluate(model)
+
+    assert done.exit_code == 0, done.output
+    assert "broken.npz" in done.stderr
+    assert "._new.npz" not in done.stderr
+    assert "person20 (6 recordings)" in done.stdout
+
+
 def test_json_stays_alone_on_stdout(places: tuple[Path, Path], model: Path) -> None:
     save(places[0] / "landmarks" / "new.npz", people(20, 2))
 

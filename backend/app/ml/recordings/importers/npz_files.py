@@ -45,11 +45,11 @@ def read_npz_files(paths: Sequence[Path]) -> Iterator[Clip | Skipped]:
 
 
 def load_usable(paths: Sequence[Path]) -> tuple[list[Clip], list[Skipped]]:
-    """The clips of files and folders that can be learned from, and what cannot, with the reason.
+    """The clips of files and folders that can be used, and what cannot, with the reason.
 
     Raises:
         ClipFileError: a path does not exist, or is a folder without such a file.
-        DatasetError: nothing can be learned from.
+        DatasetError: nothing can be used.
     """
     clips: list[Clip] = []
     left_out: list[Skipped] = []
@@ -60,7 +60,7 @@ def load_usable(paths: Sequence[Path]) -> tuple[list[Clip], list[Skipped]]:
             clips.append(item)
     if not clips:
         first = left_out[0]
-        msg = f"nothing to learn from: {len(left_out)} left out, first {first.path}: {first.reason}"
+        msg = f"no recording can be used: {len(left_out)} left out, first {first.path}: {first.reason}"
         raise DatasetError(msg)
     return clips, left_out
 
