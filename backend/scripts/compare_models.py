@@ -25,9 +25,8 @@ from app.harness.benchmark import measure_calibration_ms
 from app.ml.errors import MissingExtraError
 from app.ml.evaluation.comparison import Outcome
 from app.ml.evaluation.model_comparison import Comparison, Rules, Side, compare_models
-from app.ml.recordings.clips import load_dataset
 from scripts.console import STDERR, fail, results, user_errors
-from scripts.data_at_hand import DATA_HELP, load_unseen
+from scripts.data_at_hand import DATA_HELP, load_unseen, load_usable_recordings
 
 EXIT_CODES: Final = {Outcome.BETTER: 0, Outcome.WORSE: 1, Outcome.INCONCLUSIVE: 3}
 _FORMS: Final = (".html", ".md")
@@ -68,14 +67,16 @@ def main(
     console = results(stderr=as_json)
     with user_errors(), Progress(console=STDERR, transient=True) as progress:
         models = [*baseline, *candidate]
-        clips = load_dataset(data) if data else load_unseen(models, console=console, assume_unseen=assume_unseen)
+        clips = (
+            load_usable_recordings(data) if data else load_unseen(models, console=console, assume_unseen=assume_unseen)
+        )
         bar = progress.add_task("clips", total=len(clips) * 2 * len(baseline))
         is_full = baseline[0].name == candidate[0].name and baseline_tta == candidate_tta
         comparison = compare_models(
             Side(name=_name(baseline, tta=baseline_tta, is_full=is_full), paths=tuple(baseline), tta=baseline_tta),
             Side(name=_name(candidate, tta=candidate_tta, is_full=is_full), paths=tuple(candidate), tta=candidate_tta),
             clips,
-            training_clips=load_dataset(training_data) if training_data else (),
+            training_clips=load_usable_recordings(training_data) if training_data else (),
             rules=Rules(skip_seen=skip_seen, assume_unseen=assume_unseen),
             on_progress=lambda count: progress.advance(bar, count),
         )

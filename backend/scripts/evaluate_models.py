@@ -19,9 +19,9 @@ from rich.table import Table
 
 from app.ml.evaluation.model_report import ModelReport, score_model
 from app.ml.pipeline import SignFlowInferencePipeline
-from app.ml.recordings.clips import Clip, load_dataset
+from app.ml.recordings.clips import Clip
 from scripts.console import STDERR, fail, results, user_errors
-from scripts.data_at_hand import DATA_HELP, load_unseen
+from scripts.data_at_hand import DATA_HELP, load_unseen, load_usable_recordings
 
 _COLUMNS = ("model", "clip_id", "signer", "label", "predicted", "confidence", "correct", "accepted", "scored")
 
@@ -50,7 +50,9 @@ def main(
         raise fail("--models names no file")
     console = results(stderr=as_json)
     with user_errors():
-        clips = load_dataset(data) if data else load_unseen(paths, console=console, assume_unseen=assume_unseen)
+        clips = (
+            load_usable_recordings(data) if data else load_unseen(paths, console=console, assume_unseen=assume_unseen)
+        )
         reports = {path: _score(path, clips, include_suspect=include_suspect, tta=tta) for path in paths}
         if predictions is not None:
             _write_predictions(predictions, reports)
