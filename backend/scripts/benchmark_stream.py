@@ -98,7 +98,7 @@ def _print(console: Console, report: BenchmarkReport) -> None:
     pace = "cameras" if report.pace == "live" else "as fast as the server reads"
     console.print(f"{report.num_clients} clients, {pace}, {report.duration_s:.1f} s; model {report.model['version']}")
     handled = f"{report.frames_handled} frames handled of {report.frames_sent} sent, {report.frames_dropped} dropped"
-    console.print(f"{handled}: [bold]{report.frames_per_s:.0f} frames/s[/bold]", highlight=False)
+    console.print(f"{handled}: {report.frames_per_s:.0f} frames/s", highlight=False)
     table = Table("ms", "p50", "p95", "p99", box=None)
     for name, quantiles in (
         ("frame handled (server)", report.frame_handled_ms),

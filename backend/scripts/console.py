@@ -17,15 +17,17 @@ _BACKEND: Final = str(Path(__file__).resolve().parents[1])
 if _BACKEND not in sys.path:
     sys.path.insert(0, _BACKEND)
 
-STDERR: Final = Console(stderr=True)
+STDERR: Final = Console(stderr=True, markup=False, emoji=False)
 _WIDTH_ELSEWHERE: Final = 200
 """Columns of a file or a pipe, which have none of their own: rich would cut tables to 80."""
 
 
 def results(*, stderr: bool = False) -> Console:
-    """Where a tool prints what it found; without a terminal, wide enough to cut nothing."""
+    """Where a tool prints what it found; without a terminal, wide enough to cut nothing. A name such as `[anna]` is
+    printed, not read as a style."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, soft_wrap=True, width=None if stream.isatty() else _WIDTH_ELSEWHERE)
+    width = None if stream.isatty() else _WIDTH_ELSEWHERE
+    return Console(stderr=stderr, soft_wrap=True, width=width, markup=False, emoji=False)
 
 
 def fail(message: str) -> typer.Exit:

@@ -93,9 +93,7 @@ def _write_predictions(path: Path, reports: dict[Path, ModelReport]) -> None:
 
 def _print_report(console: Console, path: Path, report: ModelReport) -> None:
     people, calibration = report.over_people, report.calibration
-    console.print(
-        f"[bold]{path}[/bold]: {report.accuracy:.1%} of {report.num_clips} clips, {len(report.labels)} labels"
-    )
+    console.print(f"{path}: {report.accuracy:.1%} of {report.num_clips} clips, {len(report.labels)} labels")
     if people.num_people > 1:
         interval = f"95 % interval {people.low:.1%} to {people.high:.1%}"
         console.print(f"mean over {people.num_people} people {people.mean:.1%} ({interval})")

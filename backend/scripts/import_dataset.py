@@ -14,10 +14,8 @@ from typing import Annotated, Final
 
 import orjson
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from rich.text import Text
 
 from app.ml.recordings.clips import DEFAULT_FRAME_MS, DEFAULT_HEIGHT, DEFAULT_WIDTH, save_dataset
 from app.ml.recordings.importers.conversion import (
@@ -31,7 +29,7 @@ from app.ml.recordings.importers.conversion import (
 )
 from app.ml.recordings.importers.source import Naming, Skipped, load_map
 from app.ml.recordings.source_files import show_path
-from scripts.console import STDERR, fail, user_errors
+from scripts.console import STDERR, fail, results, user_errors
 from scripts.options import check_language
 
 MAX_TOLD: Final = 20
@@ -131,15 +129,14 @@ def _print_json(output: Path, result: Imported, unread: Sequence[Path]) -> None:
 def _print(output: Path, result: Imported) -> None:
     table = Table("label", "clips", box=None)
     for label, count in sorted(Counter(clip.label or "" for clip in result.clips).items()):
-        table.add_row(Text(label or "(none)"), str(count))
-    console = Console()
+        table.add_row(label or "(none)", str(count))
+    console = results()
     console.print(table)
     console.print(
         f"{output}: {len(result.clips)} clips of {len({clip.signer for clip in result.clips})} people; "
         f"{result.num_copies} copies dropped, {result.num_left_out} left out by the label map, "
         f"{len(result.empty)} empty, {len(result.nameless)} without a name that can be kept, "
         f"{len(result.skipped)} skipped, {len(result.conflicts)} label conflicts",
-        markup=False,
         highlight=False,
         soft_wrap=True,
     )

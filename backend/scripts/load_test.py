@@ -204,7 +204,8 @@ def _print_faults(console: Console, report: LoadReport) -> None:
         STDERR.print(f"error: no stream was left for: {name}; take a longer --seconds", style="red", markup=False)
     for error in report.errors:
         STDERR.print(f"error: {error}", style="red", markup=False, highlight=False)
-    console.print("[bold]passed[/bold]" if report.has_passed else "[bold red]FAILED[/bold red]")
+    passed = ("passed", "bold") if report.has_passed else ("FAILED", "bold red")
+    console.print(passed[0], style=passed[1])
 
 
 def _print_overload(console: Console, peak: BenchmarkReport, over: BenchmarkReport, share: float) -> None:

@@ -26,6 +26,7 @@ from app.ml.recordings.importers.conversion import (
 )
 from app.ml.recordings.importers.npz_files import load_usable
 from app.ml.recordings.importers.source import Naming, Skipped
+from app.ml.recordings.importers.videos import VideoImporter
 from tests.parametric_signer import make_person, perform_sign
 from tests.recordings_of_others import write_asl_signs, write_pose_file
 
@@ -101,6 +102,39 @@ def test_two_labels_that_would_become_one_are_refused_with_both_names(write: Wri
     assert sorted(str(clip.label) for clip in joined.clips) == ["sun", "thank_you", "thank_you"]
     apart = imported(tmp_path / "in", labels={"thank-you": "thanks"})
     assert sorted(str(clip.label) for clip in apart.clips) == ["sun", "thank_you", "thanks"]
+
+
+def test_labels_that_would_become_one_are_refused_before_a_video_is_read(tmp_path: Path) -> None:
+    for name in ("Thank You/a.mp4", "thank_you/anna/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+
+    def extract(path: Path, *, label: str, signer: str | None) -> Clip:
+        raise AssertionError(path, label, signer)
+
+    with pytest.raises(DatasetError, match="'Thank You' and 'thank_you' would both become 'thank_you'"):
+        import_clips(VideoImporter(tmp_path, extract=extract), naming=Naming(), camera=CAMERA)
+
+
+def test_one_video_that_cannot_be_read_ends_nothing_and_hidden_ones_are_no_videos(tmp_path: Path) -> None:
+    for name in ("안녕/1.mp4", "안녕/front/2.MOV", "niño/3.mp4", "niño/._3.mp4", ".trash/4.mp4", "empty/5.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    clips = dict(zip(("1", "2"), variants(2), strict=True))
+
+    def extract(path: Path, *, label: str, signer: str | None) -> Clip:
+        if path.stem == "5":
+            return replace(SUN, landmarks=np.full_like(SUN.landmarks, np.nan), label=label)
+        if path.stem not in clips:
+            msg = "cannot be decoded"
+            raise ValueError(msg)
+        return replace(clips[path.stem], label=label, signer=signer)
+
+    found = import_clips(VideoImporter(tmp_path, extract=extract), naming=Naming(), camera=CAMERA)
+
+    assert [(clip.label, clip.signer) for clip in found.clips] == [("안녕", None), ("안녕", "front")]
+    assert [(item.path.name, item.reason) for item in found.skipped] == [("3.mp4", "cannot be decoded")]
+    assert [item.path.name for item in found.empty] == ["5.mp4"]
 
 
 def test_the_same_name_typed_on_two_systems_is_one_label(tmp_path: Path) -> None:
@@ -422,3 +456,14 @@ def test_times_in_other_units_are_skipped_by_name(tmp_path: Path) -> None:
     assert told["seconds"].startswith(f"{clips[1].num_frames} frames in {clips[1].duration_ms / 1000:.3g} ms")
     assert "ms apart, the limit is 1000; times_ms are milliseconds: divide microseconds by 1000" in told["microseconds"]
     assert "hours, the limit is 1" in told["late"]
+
+
+def test_a_line_of_the_table_that_is_cut_short_is_skipped_by_name(tmp_path: Path) -> None:
+    as_asl_signs(tmp_path, [("sun", SUN)])
+    with (tmp_path / "train.csv").open("a", encoding="utf-8") as table:
+        table.write("train_landmark_files/anna/9.parquet,anna\n")
+
+    found = imported(tmp_path)
+
+    assert [clip.label for clip in found.clips] == ["sun"]
+    assert [item.path.name for item in found.skipped] == ["9.parquet"]

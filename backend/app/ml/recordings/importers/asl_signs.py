@@ -43,6 +43,9 @@ class AslSignsImporter:
     def count(self) -> int:
         return len(self._rows())
 
+    def labels(self) -> Iterator[str]:
+        yield from (row["sign"] or "" for row in self._rows())  # None in a row that is cut short
+
     def read(self) -> Iterator[Clip | Skipped]:
         try:
             from pyarrow import parquet  # an optional package

@@ -1,6 +1,6 @@
 """Any known layout to a list of clips: recognises the layout, renames, finds copies, says what could not be read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -172,21 +172,25 @@ def import_clips(
     skipped: list[Skipped] = []
     nameless: list[Skipped] = []
     num_left_out = 0
-    names = None if naming is None else _Names(naming)
+    people = Spellings("signer", option="--signers")
+    if naming is not None:
+        _refuse_two_as_one(importer.labels(), naming)
     for item in importer.read():
         on_item()
         if isinstance(item, Skipped):
             skipped.append(item)
             continue
         try:
-            clip = item if names is None else names.give(item)
-        except _NamelessError as error:
+            clip = item if naming is None else naming.apply(item)
+        except DatasetError as error:
             nameless.append(Skipped(path=Path(item.clip_id or "clip"), reason=str(error)))
             continue
         if clip is None:
             num_left_out += 1
-        else:
-            clips.append(replace(clip, landmarks=mirror(clip.landmarks)) if camera.mirrored else clip)
+            continue
+        if naming is not None and item.signer is not None and item.signer not in naming.signers:
+            people.take(item.signer, clean(item.signer))
+        clips.append(replace(clip, landmarks=mirror(clip.landmarks)) if camera.mirrored else clip)
     kept, conflicts = _drop_copies(_with_own_ids(clips))
     empty = tuple(item for item in skipped if item.is_empty)
     skipped = [item for item in skipped if not item.is_empty]
@@ -209,36 +213,16 @@ def import_clips(
     )
 
 
-class _NamelessError(DatasetError):
-    """One clip's name cannot be kept."""
-
-
-class _Names:
-    """Gives clips their names, and refuses two labels, or two people, that would become one without the user's word."""
-
-    def __init__(self, naming: Naming) -> None:
-        self._naming = naming
-        self._labels = Spellings("label", option="--labels")
-        self._people = Spellings("signer", option="--signers")
-
-    def give(self, clip: Clip) -> Clip | None:
-        """The clip renamed; None when the map leaves it out.
-
-        Raises:
-            _NamelessError: its name cannot be kept.
-            DatasetError: another name has the same spelling.
-        """
+def _refuse_two_as_one(labels: Iterable[str], naming: Naming) -> None:
+    """Look at every label before the work begins; one that cannot be kept is told when its recording is read."""
+    spellings = Spellings("label", option="--labels")
+    for label in dict.fromkeys(labels):
         try:
-            named = self._naming.apply(clip)
-        except DatasetError as error:
-            raise _NamelessError(str(error)) from error
-        if named is None:
-            return None
-        if clip.label is not None and not self._naming.renames(clip.label):
-            self._labels.take(clip.label, spell(clip.label))
-        if clip.signer is not None and clip.signer not in self._naming.signers:
-            self._people.take(clip.signer, clean(clip.signer))
-        return named
+            ours = spell(label)
+        except DatasetError:
+            continue
+        if not naming.renames(label):
+            spellings.take(label, ours)
 
 
 def _with_own_ids(clips: list[Clip]) -> list[Clip]:

@@ -90,6 +90,9 @@ class MpDataImporter:
     def count(self) -> int:
         return len(self._recordings) + len(self._misplaced)
 
+    def labels(self) -> Iterator[str]:
+        yield from (recording.relative_to(self._root).parts[0] for recording in self._recordings)
+
     def read(self) -> Iterator[Clip | Skipped]:
         if not self.count():
             msg = f"{self._root}: no ACTION/SEQUENCE/FRAME.npy below it; point at the folder that holds the actions"

@@ -22,6 +22,9 @@ class NpzImporter:
     def count(self) -> int:
         return len(self._items)
 
+    def labels(self) -> Iterator[str]:
+        yield from (item.label for item in self._items if isinstance(item, Clip) and item.label is not None)
+
     def read(self) -> Iterator[Clip | Skipped]:
         yield from self._items
 

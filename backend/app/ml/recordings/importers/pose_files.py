@@ -32,6 +32,9 @@ class PoseFileImporter:
     def count(self) -> int:
         return len(self._files)
 
+    def labels(self) -> Iterator[str]:
+        yield from (label for file in self._files if (label := place_of(file, root=self._root).label) is not None)
+
     def read(self) -> Iterator[Clip | Skipped]:
         if not self._files:
             msg = f"{self._root}: no .pose file below it"

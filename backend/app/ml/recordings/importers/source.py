@@ -38,6 +38,10 @@ class Importer(Protocol):
         """How many items there are, for a progress bar."""
         ...
 
+    def labels(self) -> Iterator[str]:
+        """The labels that there will be, as the source spells them, before anything is read."""
+        ...
+
     def read(self) -> Iterator[Clip | Skipped]:
         """Each item as a clip, or why it cannot be one.
 

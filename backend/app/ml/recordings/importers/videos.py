@@ -1,19 +1,19 @@
 """A folder of videos: `LABEL/anything.mp4`, or `LABEL/SIGNER/anything.mp4`; landmarks are found with MediaPipe."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from app.ml.errors import ClipFileError, DatasetError
+from app.ml.errors import DatasetError
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.extraction import VIDEO_SUFFIXES, extract_clip
-from app.ml.recordings.importers.source import Skipped
+from app.ml.recordings.importers.source import Skipped, read_item
+from app.ml.recordings.source_files import find_data_files, place_of
 
 
 def find_videos(root: Path) -> list[Path]:
-    """The video itself, or every video below a folder, in order of name."""
-    if root.is_file():
-        return [root]
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    """The video itself, or every video below a folder, in order of name; hidden files are none."""
+    return find_data_files(root, VIDEO_SUFFIXES)
 
 
 class VideoImporter:
@@ -27,19 +27,16 @@ class VideoImporter:
     def count(self) -> int:
         return len(self._files)
 
+    def labels(self) -> Iterator[str]:
+        yield from (label for file in self._files if (label := place_of(file, root=self._root).label) is not None)
+
     def read(self) -> Iterator[Clip | Skipped]:
         if not self._files:
             msg = f"{self._root}: no video below it ({', '.join(sorted(VIDEO_SUFFIXES))})"
             raise DatasetError(msg)
         for file in self._files:
-            folders = list(file.relative_to(self._root).parts[:-1])
-            if not folders:
+            place = place_of(file, root=self._root)
+            if place.label is None:
                 yield Skipped(path=file, reason="lies beside the labels' folders; put it into the folder of its label")
                 continue
-            signer = folders[1] if len(folders) > 1 else None
-            try:
-                clip = self._extract(file, label=folders[0], signer=signer)
-            except ClipFileError as error:
-                yield Skipped(path=file, reason=str(error))
-                continue
-            yield clip
+            yield read_item(file, partial(self._extract, file, label=place.label, signer=place.signer))
