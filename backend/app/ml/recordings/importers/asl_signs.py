@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from app.ml.errors import DatasetError, MissingExtraError
 from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS, POSE, RIGHT_HAND
+from app.ml.landmarks.repair import erase_zero_points
 from app.ml.recordings.clips import Clip
-from app.ml.recordings.importers.source import Skipped, erase_zero_points, read_item
+from app.ml.recordings.importers.source import Skipped, read_item
 from app.ml.types import FloatArray
 
 TABLE: Final = "train.csv"

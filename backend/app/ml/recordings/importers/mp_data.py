@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from app.ml.errors import DatasetError
 from app.ml.landmarks.layout import LEFT_HAND, NUM_HAND, NUM_POINTS, NUM_POSE, POSE
+from app.ml.landmarks.repair import erase_zero_points
 from app.ml.recordings.clips import DEFAULT_HEIGHT, DEFAULT_WIDTH, Clip
 from app.ml.recordings.importers.frame_names import number_frames
-from app.ml.recordings.importers.source import Skipped, erase_zero_points, read_item
+from app.ml.recordings.importers.source import Skipped, read_item
 from app.ml.recordings.source_files import find_data_files, is_data
 from app.ml.types import FloatArray
 

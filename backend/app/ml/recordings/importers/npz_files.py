@@ -6,8 +6,9 @@ from pathlib import Path
 from unicodedata import normalize
 
 from app.ml.errors import ClipFileError, DatasetError
+from app.ml.landmarks.repair import erase_zero_points
 from app.ml.recordings.clips import Clip, load_dataset
-from app.ml.recordings.importers.source import Skipped, erase_zero_points, read_item
+from app.ml.recordings.importers.source import Skipped, read_item
 from app.ml.recordings.source_files import find_data_files
 
 SUFFIX = ".npz"

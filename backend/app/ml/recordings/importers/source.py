@@ -13,7 +13,6 @@ from app.ml.errors import DatasetError, MissingExtraError, MlError
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.names import clean, spell
 from app.ml.recordings.plausibility import find_implausible
-from app.ml.types import FloatArray
 
 _WRONG: Final = (
     OSError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError, MemoryError, struct.error,
@@ -74,13 +73,6 @@ def read_item(path: Path, read: Callable[[], Clip]) -> Clip | Skipped:
     if problem is not None:
         return Skipped(path=path, reason=problem)
     return clip
-
-
-def erase_zero_points(landmarks: FloatArray) -> FloatArray:
-    """Landmarks `[T, 75, 3]`, NaN where all of x, y and z are zero: so detectors write a point that they did not
-    find."""
-    is_zero = (landmarks == 0.0).all(axis=-1, keepdims=True)
-    return np.where(is_zero, np.float32(np.nan), landmarks) if is_zero.any() else landmarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
