@@ -55,7 +55,9 @@ class SignCatalog:
                 if key in sign.texts:
                     return sign.texts[key]
         if label.startswith(_LETTER_PREFIX):
-            return label.removeprefix(_LETTER_PREFIX).upper()
+            letter = label.removeprefix(_LETTER_PREFIX)
+            capital = letter.upper()
+            return capital if capital.lower() == letter else letter  # ß and the dotless ı have none of their own
         return label.replace("_", " ")
 
     def is_letter(self, label: str) -> bool:

@@ -16,13 +16,10 @@ from app.ml.landmarks.layout import (
     RIGHT_WRIST,
 )
 from app.ml.landmarks.repair import is_one_hand_twice, keep_one_hand
+from app.ml.recordings.plausibility import LONGEST_STEP_MS, SHORTEST_STEP_MS
 from app.ml.types import FloatArray
 from app.services.events import ProblemKind, ProblemReported
 
-SHORTEST_STEP_MS: Final = 2.0
-"""Frames closer together (more than 500 a second) have capture times in another unit than milliseconds."""
-LONGEST_STEP_MS: Final = 1_000.0
-"""Frames further apart have capture times in another unit, or show nothing of how somebody signs."""
 _STEPS: Final = 16
 """Steps between frames that are judged together; a stream that ends earlier is judged by what there was."""
 _FEWEST_STEPS: Final = 4

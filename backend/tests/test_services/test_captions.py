@@ -122,3 +122,11 @@ def test_a_broken_signs_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"ase\.json"):
         SignCatalog.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [("letter_ñ", "Ñ"), ("letter_ß", "ß"), ("letter_ı", "ı"), ("letter_i", "I"), ("안녕", "안녕"), ("c++", "c++")],
+)
+def test_labels_of_every_script_are_read_as_they_are_written(label: str, text: str) -> None:
+    assert CATALOG.text(label, "en") == text

@@ -8,7 +8,9 @@ import { useI18n, type Locale } from '@/i18n/I18n'
 /** A readable text for a label that the server's list does not have: `letter_a` is A, `thank_you` is "thank you". */
 export function textFromLabel(label: string): string {
   const letter = /^letter_(.+)$/.exec(label)?.[1]
-  return letter ? letter.toUpperCase() : label.replaceAll('_', ' ')
+  if (letter === undefined) return label.replaceAll('_', ' ')
+  const capital = letter.toUpperCase()
+  return capital.toLowerCase() === letter ? capital : letter // ß and the dotless ı have none of their own
 }
 
 export function textOfSign(sign: SignInfo, locale: Locale): string {
