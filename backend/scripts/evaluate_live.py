@@ -23,6 +23,7 @@ from rich.table import Table
 
 from app.ml.artifacts.files import load_torch_artifact, save_torch_artifact
 from app.ml.artifacts.manifest import Calibration
+from app.ml.artifacts.whole_files import write_whole
 from app.ml.errors import DatasetError
 from app.ml.evaluation.signed_streams import SignedStream, build_stream
 from app.ml.inference.segmenter import SegmenterConfig
@@ -89,7 +90,7 @@ def main(
         "rates": {rate: result.summary() for rate, result in results.items()},
     }
     if output is not None:
-        output.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+        write_whole(output, orjson.dumps(report, option=orjson.OPT_INDENT_2))
     if as_json:
         typer.echo(orjson.dumps(report).decode())
     else:

@@ -8,6 +8,7 @@ Without it, the people in the data folder are asked about whom none of the model
 """
 
 import csv
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from app.ml.artifacts.whole_files import write_text_whole
 from app.ml.evaluation.model_report import ModelReport, score_model
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.recordings.clips import Clip
@@ -81,14 +83,15 @@ def _score(path: Path, clips: list[Clip], *, include_suspect: bool, tta: bool) -
 
 def _write_predictions(path: Path, reports: dict[Path, ModelReport]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for model, report in reports.items():
-            for row in report.rows:
-                correct = int(row.is_correct) if row.is_scored else ""
-                told = (row.clip_id, row.signer or "", row.label or "", row.predicted, f"{row.confidence:.6f}")
-                writer.writerow((str(model), *told, correct, int(row.is_accepted), int(row.is_scored)))
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(_COLUMNS)
+    for model, report in reports.items():
+        for row in report.rows:
+            correct = int(row.is_correct) if row.is_scored else ""
+            told = (row.clip_id, row.signer or "", row.label or "", row.predicted, f"{row.confidence:.6f}")
+            writer.writerow((str(model), *told, correct, int(row.is_accepted), int(row.is_scored)))
+    write_text_whole(path, table.getvalue())
 
 
 def _print_report(console: Console, path: Path, report: ModelReport) -> None:

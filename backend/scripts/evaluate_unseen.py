@@ -21,6 +21,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from app.ml.artifacts.files import save_torch_artifact
+from app.ml.artifacts.whole_files import write_whole
 from app.ml.evaluation.scoring import (
     SHIPPED_ACCEPTANCE,
     Interval,
@@ -59,7 +60,7 @@ def main(
         outcomes = _run_folds(data, language, recipe, chosen, runs, jobs)
         report = {"recipe": recipe, "language": language, "seeds": chosen} | _summarise(outcomes, language)
         if output is not None:
-            output.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+            write_whole(output, orjson.dumps(report, option=orjson.OPT_INDENT_2))
     if as_json:
         typer.echo(orjson.dumps(report).decode())
     else:

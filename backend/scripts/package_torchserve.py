@@ -20,6 +20,7 @@ import typer
 
 from app.ml.artifacts.files import read_manifest
 from app.ml.artifacts.manifest import ModelManifest, check_feature_spec
+from app.ml.artifacts.whole_files import write_whole
 from app.ml.errors import ArtifactError, MissingExtraError
 from scripts.console import user_errors
 
@@ -100,9 +101,7 @@ def package_archive(model: Path, output: Path, *, options: ServingOptions | None
         if done.returncode:
             msg = f"torch-model-archiver failed: {done.stderr.strip()[-500:]}"
             raise ArtifactError(msg)
-        partial = output.with_name(f"{output.name}.partial")
-        shutil.copyfile(work / output.name, partial)
-        partial.replace(output)
+        write_whole(output, (work / output.name).read_bytes())
     return manifest
 
 

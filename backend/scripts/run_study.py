@@ -22,6 +22,7 @@ from rich.progress import Progress
 from app.ml.artifacts.files import load_torch_artifact
 from app.ml.artifacts.manifest import ModelManifest
 from app.ml.artifacts.prototypes import prototypes_from_text
+from app.ml.artifacts.whole_files import write_text_whole
 from app.ml.errors import DatasetError
 from app.ml.evaluation.comparison import compare_folds
 from app.ml.evaluation.scoring import SHIPPED_ACCEPTANCE, Interval, accepted_fraction, bootstrap_over_people
@@ -171,7 +172,7 @@ def main(
     if output is None:
         typer.echo(report)
     else:
-        output.write_text(report, encoding="utf-8")
+        write_text_whole(output, report)
 
 
 def _chosen(only: str | None, seeds: str | None) -> tuple[Row, ...]:

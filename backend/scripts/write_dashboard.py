@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from app.core.config import REPOSITORY_DIR
+from app.ml.artifacts.whole_files import write_text_whole
 from scripts.console import needs_packages, user_errors
 from scripts.dashboard_panels import ROWS
 from scripts.dashboard_queries import PanelPlan, Query
@@ -128,7 +129,7 @@ def main(
 ) -> None:
     """Write the dashboard."""
     with user_errors():
-        output.write_text(dashboard_json(), encoding="utf-8")
+        write_text_whole(output, dashboard_json())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import typer
 
 from app.core.config import REPOSITORY_DIR
 from app.ml.artifacts.files import file_sha256
+from app.ml.artifacts.whole_files import write_text_whole
 from app.ml.recordings.summary import DataSummary
 from app.services.dataset_catalog import DataSet, DatasetCatalog
 from scripts.console import STDERR, fail, results, user_errors
@@ -40,7 +41,7 @@ def main(
         if check:
             _compare(path, found)
         else:
-            path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            write_text_whole(path, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     results().print(f"{path}: {len(found)} data sets", markup=False, highlight=False)
 
 

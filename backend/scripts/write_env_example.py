@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.core.config import BACKEND_DIR, Settings
+from app.ml.artifacts.whole_files import write_text_whole
 from scripts.console import user_errors
 
 HEADER = """\
@@ -69,7 +70,7 @@ def env_example() -> str:
 def main(output: Annotated[Path, typer.Option(help="File to write.")] = BACKEND_DIR.parent / ".env.example") -> None:
     """Write the documented defaults of every setting."""
     with user_errors():
-        output.write_text(env_example(), encoding="utf-8")
+        write_text_whole(output, env_example())
 
 
 if __name__ == "__main__":

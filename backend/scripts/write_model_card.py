@@ -15,6 +15,7 @@ import typer
 
 from app.ml.artifacts.files import read_manifest
 from app.ml.artifacts.manifest import ModelManifest
+from app.ml.artifacts.whole_files import write_text_whole
 from app.ml.errors import DatasetError
 from scripts.console import user_errors
 
@@ -72,7 +73,7 @@ def main(
             "## What it cannot do\n\n" + _LIMITS,
             "## Where it comes from\n\n" + _SOURCES,
         )
-        output.write_text("\n".join(sections), encoding="utf-8")
+        write_text_whole(output, "\n".join(sections))
     typer.echo(str(output))
 
 

@@ -16,6 +16,7 @@ import typer
 import yaml
 
 from app.core.config import REPOSITORY_DIR
+from app.ml.artifacts.whole_files import write_text_whole
 from scripts.console import user_errors
 
 WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
@@ -122,7 +123,7 @@ def main(
 ) -> None:
     """Write the service levels as recording rules and alerts."""
     with user_errors():
-        output.write_text(slo_rules(), encoding="utf-8")
+        write_text_whole(output, slo_rules())
 
 
 if __name__ == "__main__":

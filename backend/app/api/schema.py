@@ -17,6 +17,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from app.api import ws_messages as ws
 from app.api.application import create_app
+from app.ml.artifacts.whole_files import write_text_whole
 
 _CLIENT: Final[tuple[type[BaseModel], ...]] = (ws.Hello, ws.Reset, ws.Undo, ws.Feedback, ws.End, ws.Ping)
 _SERVER: Final[tuple[type[BaseModel], ...]] = (
@@ -84,7 +85,7 @@ def main() -> None:
         output.mkdir(parents=True, exist_ok=True)
         for name, schema in (("openapi.json", openapi_schema()), ("ws_messages.json", ws_messages_schema())):
             path = output / name
-            path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            write_text_whole(path, json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
             sys.stderr.write(f"wrote {path}\n")
     except OSError as error:
         parser.error(f"{error.filename}: {error.strerror}; choose another folder")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from app.core.errors import NotAllowedError
+from app.ml.artifacts.whole_files import write_text_whole
 
 _FILE_NAME: Final = "operator_token.sha256"
 
@@ -55,8 +56,8 @@ def load_operator(
         return OperatorService(path.read_text("ascii").strip()), None
     token = secrets.token_urlsafe(32)
     secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(_hash(token) + "\n", "ascii")
+    path.touch(mode=0o600)  # kept by what is written over it
+    write_text_whole(path, _hash(token) + "\n")
     return OperatorService(_hash(token)), token
 
 

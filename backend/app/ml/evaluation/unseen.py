@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.artifacts.whole_files import write_arrays_whole
 from app.ml.dataset import LandmarkDataset, prepare, sign_labels, split_by_signer
 from app.ml.distillation import Teacher
 from app.ml.errors import DatasetError
@@ -106,20 +107,20 @@ class FoldOutcome:
         )
 
     def save(self, path: Path) -> None:
-        """Write the outcome; a half-written file never takes the name."""
+        """Write the outcome, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".draft.npz")
-        np.savez_compressed(
-            draft,
-            about=json.dumps({"person": self.person, "seed": self.seed, "labels": self.labels}),
-            train_cpu_s=self.train_cpu_s,
-            targets=self.targets,
-            logits=self.logits,
-            familiarity=self.familiarity,
-            refuse_logits=self.refuse_logits,
-            refuse_familiarity=self.refuse_familiarity,
+        write_arrays_whole(
+            path,
+            {
+                "about": json.dumps({"person": self.person, "seed": self.seed, "labels": self.labels}),
+                "train_cpu_s": self.train_cpu_s,
+                "targets": self.targets,
+                "logits": self.logits,
+                "familiarity": self.familiarity,
+                "refuse_logits": self.refuse_logits,
+                "refuse_familiarity": self.refuse_familiarity,
+            },
         )
-        draft.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "FoldOutcome":

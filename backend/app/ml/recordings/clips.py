@@ -2,8 +2,9 @@
 
     clip     landmarks float [T, 75, 3], times_ms [T], width, height, mirrored;
              optional label, signer, session, quality, clip_id, language
-    dataset  landmarks_q int16 [sum of lengths, 75, 3] (value = landmarks_q * scale, -32768 = missing), scale,
-             lengths [N], labels [N] (index into label_names, -1 = none), label_names, signers [N], clip_ids [N];
+    dataset  landmarks_q int16 or int32 [sum of lengths, 75, 3] (value = landmarks_q * scale, the type's smallest
+             number = missing), scale (one value or [N]), lengths [N], labels [N] (index into label_names, -1 = none),
+             label_names, signers [N], clip_ids [N];
              optional sessions [N], quality [N], times_ms [sum of lengths],
              and width, height, mirrored, language, each one value or [N]
 
@@ -11,28 +12,28 @@ What a file does not say: 50 ms a frame, 640x480, not mirrored. Mirrored clips a
 sees one.
 """
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from app.ml.artifacts.whole_files import write_arrays_whole
 from app.ml.errors import ClipFileError, InvalidLandmarksError
 from app.ml.landmarks.layout import NUM_POINTS, mirror
+from app.ml.landmarks.repair import erase_zero_points
+from app.ml.recordings.archive import Archive
+from app.ml.recordings.plausibility import find_implausible
 from app.ml.types import FloatArray, LandmarkWindow, TimesArray
 
 DEFAULT_FRAME_MS: Final = 50.0
 DEFAULT_WIDTH: Final = 640
 DEFAULT_HEIGHT: Final = 480
-MISSING: Final = -32768
-"""Value of `landmarks_q` for a coordinate that was not detected."""
-FINEST_SCALE: Final = 1.0 / 8192.0
-"""Step of `landmarks_q` when nothing lies further than 4 frame sizes away: a thirteenth of a pixel at 640."""
+SCALE: Final = 1.0 / 8192.0
+"""Step of `landmarks_q`: a thirteenth of a pixel at 640."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -91,57 +92,61 @@ def default_times_ms(num_frames: int) -> TimesArray:
 
 
 def save_clip(path: Path, clip: Clip) -> None:
-    """Write one clip file (un-mirrored). Landmarks are stored as they are, without loss."""
+    """Write one clip file (un-mirrored), whole or not at all. Landmarks are stored as they are, without loss."""
     texts = {
         key: value
         for key in ("label", "signer", "session", "quality", "clip_id", "language")
         if (value := getattr(clip, key)) is not None
     }
-    with path.open("wb") as file:  # np.savez would append ".npz" to another suffix
-        np.savez_compressed(
-            file,
-            landmarks=clip.landmarks.astype(np.float32),
-            times_ms=clip.times_ms.astype(np.float64),
-            width=clip.width,
-            height=clip.height,
-            mirrored=False,
+    write_arrays_whole(
+        path,
+        {
+            "landmarks": clip.landmarks.astype(np.float32),
+            "times_ms": clip.times_ms.astype(np.float64),
+            "width": clip.width,
+            "height": clip.height,
+            "mirrored": False,
             **texts,
-        )
+        },
+    )
 
 
 def load_clip(path: Path) -> Clip:
     """Read one clip file.
 
     Raises:
-        ClipFileError: the file is missing, not an `.npz`, is a data set, or a key is missing or has the wrong shape.
+        ClipFileError: the file is missing, not an `.npz`, is a data set, a key is missing or has the wrong shape, or
+            its numbers cannot be fractions of the frame and milliseconds.
     """
-    archive = _Archive(path)
+    archive = Archive(path)
     if "landmarks_q" in archive:
         msg = f"{path}: this is a data set (it has 'landmarks_q'); a clip file has 'landmarks' [T, 75, 3]"
         raise ClipFileError(msg)
-    return _read_clip(archive)
+    clip = _read_clip(archive)
+    problem = find_implausible(clip.landmarks, clip.times_ms, width=clip.width, height=clip.height)
+    if problem is not None:
+        msg = f"{path}: {problem}"
+        raise ClipFileError(msg)
+    return clip
 
 
 def save_dataset(path: Path, clips: Sequence[Clip]) -> None:
-    """Write many clips as one data set.
+    """Write many clips as one data set, whole or not at all.
 
-    Coordinates are rounded to a multiple of `scale`: 1/8192, more when a point lies further than 4 frame sizes away.
+    Coordinates are rounded to a multiple of 1/8192, in 16 bits, or in 32 when one lies further than 4 frame sizes away.
 
     Raises:
         ValueError: there is no clip to write.
+        ClipFileError: a coordinate is too large to be stored, 262,144 frame sizes.
     """
     if not clips:
         msg = "a data set needs at least one clip"
         raise ValueError(msg)
-    landmarks = np.concatenate([clip.landmarks for clip in clips])
-    furthest = float(np.nanmax(np.abs(landmarks), initial=0.0))
-    scale = np.float32(max(FINEST_SCALE, furthest / 32767.0))
-    quantised = np.where(np.isnan(landmarks), MISSING, np.rint(np.nan_to_num(landmarks / scale))).astype(np.int16)
     label_names = sorted({clip.label for clip in clips if clip.label is not None})
     index = {name: position for position, name in enumerate(label_names)}
     arrays: dict[str, NDArray[np.generic]] = {
-        "landmarks_q": quantised,
-        "scale": np.array(scale),
+        "landmarks_q": _quantise(clips),
+        "scale": np.array(SCALE, np.float32),
         "lengths": np.array([clip.num_frames for clip in clips], np.int32),
         "labels": np.array([-1 if clip.label is None else index[clip.label] for clip in clips], np.int32),
         "label_names": np.array(label_names, np.str_),
@@ -155,8 +160,21 @@ def save_dataset(path: Path, clips: Sequence[Clip]) -> None:
         "height": np.array([clip.height for clip in clips], np.int32),
         "mirrored": np.zeros(len(clips), np.bool_),
     }
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    write_arrays_whole(path, arrays)
+
+
+def _quantise(clips: Sequence[Clip]) -> NDArray[np.signedinteger[Any]]:
+    steps = np.rint(np.concatenate([clip.landmarks for clip in clips]) / np.float32(SCALE))
+    furthest = float(np.nanmax(np.abs(steps), initial=0.0))
+    dtype = np.int16 if furthest <= np.iinfo(np.int16).max else np.int32
+    if furthest > np.iinfo(dtype).max:
+        clip = max(clips, key=lambda clip: float(np.nanmax(np.abs(clip.landmarks), initial=0.0)))
+        msg = f"clip {clip.clip_id} has a coordinate of {furthest * SCALE:.4g} frame sizes; the limit is 262144"
+        raise ClipFileError(msg)
+    is_missing = np.isnan(steps)
+    quantised = np.where(is_missing, np.float32(0.0), steps).astype(dtype)
+    quantised[is_missing] = np.iinfo(dtype).min
+    return quantised
 
 
 def load_dataset(path: Path | Sequence[Path]) -> list[Clip]:
@@ -166,7 +184,19 @@ def load_dataset(path: Path | Sequence[Path]) -> list[Clip]:
         ClipFileError: nothing is there, or a file cannot be read; the message names the file, the key and what to do.
     """
     paths = [path] if isinstance(path, Path) else list(path)
-    return [clip for one in paths for file in _find_files(one) for clip in _read_file(file)]
+    return [read() for one in paths for file in _find_files(one) for _, read in open_clips(file)]
+
+
+def open_clips(path: Path) -> Iterator[tuple[str | None, Callable[[], Clip]]]:
+    """The clips of one data set or clip file: the name of each, and what reads it, which raises `ClipFileError`.
+
+    Raises:
+        ClipFileError: the file cannot be read, so that none of its clips can.
+    """
+    archive = Archive(path)
+    if "landmarks_q" in archive:
+        return _open_dataset(archive)
+    return iter(((None, partial(_read_clip, archive)),))
 
 
 def _find_files(path: Path) -> list[Path]:
@@ -179,16 +209,10 @@ def _find_files(path: Path) -> list[Path]:
     return files
 
 
-def _read_file(path: Path) -> Iterator[Clip]:
-    archive = _Archive(path)
-    if "landmarks_q" in archive:
-        return _read_dataset(archive)
-    return iter((_read_clip(archive),))
-
-
-def _read_clip(archive: "_Archive") -> Clip:
-    landmarks = archive.require_numbers("landmarks").astype(np.float32)
-    return archive.make_clip(
+def _read_clip(archive: Archive) -> Clip:
+    landmarks = _to_float32(archive.require_numbers("landmarks", kinds="f"))
+    return _make_clip(
+        archive,
         landmarks,
         archive.require_numbers("times_ms").astype(np.float64)
         if "times_ms" in archive
@@ -200,17 +224,21 @@ def _read_clip(archive: "_Archive") -> Clip:
     )
 
 
-def _read_dataset(archive: "_Archive") -> Iterator[Clip]:
-    quantised = archive.require_numbers("landmarks_q").astype(np.int16)
+def _open_dataset(archive: Archive) -> Iterator[tuple[str | None, Callable[[], Clip]]]:
+    quantised = archive.require_numbers("landmarks_q", kinds="i")
+    if quantised.dtype.itemsize not in (2, 4):
+        raise archive.error("landmarks_q", f"must be int16 or int32, is {quantised.dtype}")
+    missing = np.iinfo(np.int16 if quantised.dtype.itemsize == 2 else np.int32).min
     lengths = archive.require_numbers("lengths").astype(np.int64)
     if lengths.ndim != 1 or (lengths < 1).any() or lengths.sum() != len(quantised):
         reason = (
             f"lengths must be positive and sum to the {len(quantised)} frames of 'landmarks_q', sum is {lengths.sum()}"
         )
         raise archive.error("lengths", reason)
-    scale = np.float32(archive.require("scale").astype(np.float32).reshape(()))
     names = [str(name) for name in archive.require("label_names")]
     num_clips = len(lengths)
+    scales = archive.require_numbers("scale", kinds="f").astype(np.float32)
+    scales = np.full(num_clips, scales.reshape(())) if scales.size == 1 else archive.require_column("scale", num_clips)
     labels = archive.require_column("labels", num_clips).astype(np.int64)
     if (labels >= len(names)).any():
         raise archive.error("labels", f"index {labels.max()} is past the {len(names)} names of 'label_names'")
@@ -228,120 +256,51 @@ def _read_dataset(archive: "_Archive") -> Iterator[Clip]:
     ends = np.cumsum(lengths)
     for position, (start, end) in enumerate(zip(ends - lengths, ends, strict=True)):
         raw = quantised[start:end]
-        yield archive.make_clip(
-            np.where(raw == MISSING, np.float32(np.nan), raw * scale).astype(np.float32),
+        texts = {
+            "label": names[labels[position]] if labels[position] >= 0 else None,
+            **{key: values[position] for key, values in columns.items()},
+        }
+        read = partial(
+            _make_clip,
+            archive,
+            np.where(raw == missing, np.float32(np.nan), raw * scales[position]).astype(np.float32),
             default_times_ms(len(raw)) if times is None else times[start:end],
             is_mirrored=bool(mirrored[position]),
             width=int(widths[position]),
             height=int(heights[position]),
-            texts={
-                "label": names[labels[position]] if labels[position] >= 0 else None,
-                **{key: values[position] for key, values in columns.items()},
-            },
+            texts=texts,
         )
+        yield columns["clip_id"][position], read
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a file begins as numpy's files do: a zip archive (`.npz`, whole or not) or a single array (`.npy`)."""
-    with path.open("rb") as stream:
-        return stream.read(6).startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY"))
+def _to_float32(array: NDArray[np.generic]) -> FloatArray:
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused by name
+        return array.astype(np.float32)
 
 
-class _Archive:
-    """The arrays of one `.npz` file, with errors that name the file and the key."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            if path.is_file() and not is_archive(path):
-                msg = f"{path} is no .npz file; make one with 'python -m scripts.import_dataset' (docs/data.md)"
-                raise ClipFileError(msg)
-            with path.open("rb") as stream:  # our own handle: np.load leaves its own open when the zip is broken
-                file = np.load(stream, allow_pickle=False)
-                if not isinstance(file, NpzFile):
-                    msg = f"{path}: a single .npy array; 'python -m scripts.import_dataset' imports folders of them"
-                    raise ClipFileError(msg)
-                self._arrays: dict[str, NDArray[np.generic]] = {key: file[key] for key in file.files}
-        except FileNotFoundError as error:
-            msg = f"{path}: no such file"
-            raise ClipFileError(msg) from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-            msg = f"{path}: not a readable .npz file ({error})"
-            raise ClipFileError(msg) from error
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._arrays
-
-    def error(self, key: str, reason: str) -> ClipFileError:
-        return ClipFileError(f"{self._path}: key '{key}': {reason}")
-
-    def require(self, key: str) -> NDArray[np.generic]:
-        if key not in self._arrays:
-            raise self.error(
-                key, f"missing; the file has {', '.join(sorted(self._arrays)) or 'nothing'} (layouts: docs/data.md)"
-            )
-        return self._arrays[key]
-
-    def require_numbers(self, key: str) -> NDArray[np.generic]:
-        array = self.require(key)
-        if array.dtype.kind not in "biuf":
-            raise self.error(key, f"must be numbers, is {array.dtype}")
-        return array
-
-    def require_column(self, key: str, length: int) -> NDArray[np.generic]:
-        array = self.require(key)
-        if array.shape != (length,):
-            raise self.error(key, f"shape is {array.shape}, expected ({length},)")
-        return array
-
-    def get_number(self, key: str, default: int) -> int:
-        return int(self.get_numbers(key, 1, default)[0])
-
-    def get_numbers(self, key: str, length: int, default: int) -> NDArray[np.int64]:
-        """One value for all clips, or one a clip."""
-        if key not in self:
-            return np.full(length, default, np.int64)
-        array = self._arrays[key]
-        if array.dtype.kind not in "biuf" or not np.isfinite(array.astype(np.float64)).all():
-            raise self.error(key, f"must be a finite number, is {array.dtype}")
-        if array.size == 1:
-            return np.full(length, array.reshape(()).astype(np.int64))
-        return self.require_column(key, length).astype(np.int64)
-
-    def get_text(self, key: str) -> str | None:
-        return self.get_texts(key, 1)[0]
-
-    def get_texts(self, key: str, length: int) -> list[str | None]:
-        """One text for all clips, or one a clip; an empty text is None."""
-        if key not in self:
-            return [None] * length
-        array = self._arrays[key]
-        if array.size == 1:
-            return [str(array.reshape(())) or None] * length
-        return [str(value) or None for value in self.require_column(key, length)]
-
-    def make_clip(
-        self,
-        landmarks: FloatArray,
-        times_ms: TimesArray,
-        *,
-        is_mirrored: bool,
-        width: int,
-        height: int,
-        texts: dict[str, str | None],
-    ) -> Clip:
-        where = f" of clip {texts['clip_id']}" if texts.get("clip_id") else ""
-        problem = _find_problem(landmarks, times_ms, width, height)
-        if problem is not None:
-            key, reason = problem
-            raise self.error(key, f"{reason}{where}")
-        return Clip(
-            landmarks=mirror(landmarks) if is_mirrored else landmarks,
-            times_ms=times_ms,
-            width=width,
-            height=height,
-            **texts,
-        )
+def _make_clip(
+    archive: Archive,
+    landmarks: FloatArray,
+    times_ms: TimesArray,
+    *,
+    is_mirrored: bool,
+    width: int,
+    height: int,
+    texts: dict[str, str | None],
+) -> Clip:
+    problem = _find_problem(landmarks, times_ms, width, height)
+    if problem is not None:
+        key, reason = problem
+        where = f"of clip {texts['clip_id']}: " if texts.get("clip_id") else ""
+        raise archive.error(key, f"{where}{reason}")
+    landmarks = erase_zero_points(landmarks)
+    return Clip(
+        landmarks=mirror(landmarks) if is_mirrored else landmarks,
+        times_ms=times_ms,
+        width=width,
+        height=height,
+        **texts,
+    )
 
 
 def _find_problem(landmarks: FloatArray, times_ms: TimesArray, width: int, height: int) -> tuple[str, str] | None:
@@ -352,8 +311,19 @@ def _find_problem(landmarks: FloatArray, times_ms: TimesArray, width: int, heigh
         return "landmarks", "holds infinite values; a missing point is NaN"
     if times_ms.shape != (len(landmarks),):
         return "times_ms", f"shape is {times_ms.shape}, expected ({len(landmarks)},), one a frame"
-    if not np.isfinite(times_ms).all() or (np.diff(times_ms) <= 0).any():
-        return "times_ms", "must be finite and strictly increasing, in milliseconds"
+    if not np.isfinite(times_ms).all():
+        return (
+            "times_ms",
+            f"must be finite, strictly increasing milliseconds; frame {int(np.argmin(np.isfinite(times_ms)))} has none",
+        )
+    steps = np.diff(times_ms)
+    if (steps <= 0).any():
+        frame = int(np.argmax(steps <= 0))
+        return (
+            "times_ms",
+            f"must be strictly increasing milliseconds; frame {frame} is at {times_ms[frame]:.9g}, frame "
+            f"{frame + 1} at {times_ms[frame + 1]:.9g}: put the frames in order, each once",
+        )
     if width < 1 or height < 1:
         return "width" if width < 1 else "height", f"must be at least 1 pixel, is {width}x{height}"
     return None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from app.ml.errors import ClipFileError
-from app.ml.recordings.clips import is_archive
+from app.ml.recordings.archive import is_archive
 from app.ml.recordings.labels import BACKGROUND
 
 _NO_SIGN: Final = ("suspect", "nonsign")

@@ -5,6 +5,7 @@ model, because it knows no signs.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from app.ml.artifacts.files import UNREADABLE
+from app.ml.artifacts.whole_files import write_whole
 from app.ml.errors import ArtifactError, DatasetError, ManifestMismatchError, ModelNotFoundError
 from app.ml.model import SignEncoder
 from app.ml.model_configs import ModelConfig
@@ -115,9 +117,9 @@ class PretrainedEncoder:
             "weights": {name: value.contiguous() for name, value in self.weights.items()},
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
-        torch.save(content, partial)
-        partial.replace(path)
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_whole(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> "PretrainedEncoder":

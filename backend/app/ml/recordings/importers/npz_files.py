@@ -6,8 +6,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from app.ml.errors import ClipFileError, DatasetError
-from app.ml.landmarks.repair import erase_zero_points
-from app.ml.recordings.clips import Clip, load_dataset
+from app.ml.recordings.clips import Clip, open_clips
 from app.ml.recordings.importers.source import Skipped, read_item
 from app.ml.recordings.source_files import find_data_files
 
@@ -71,19 +70,19 @@ def load_usable(paths: Sequence[Path]) -> tuple[list[Clip], list[Skipped]]:
 
 def _read_file(file: Path) -> Iterator[Clip | Skipped]:
     try:
-        clips = load_dataset(file)
+        clips = list(open_clips(file))
     except ClipFileError as error:
         yield Skipped(path=file, reason=str(error).removeprefix(f"{file}: "))
         return
-    for clip in clips:
-        path = file / clip.clip_id if clip.clip_id and len(clips) > 1 else file
-        yield read_item(path, lambda clip=clip: _mended(clip))
+    for clip_id, read in clips:
+        path = file / clip_id if clip_id and len(clips) > 1 else file
+        item = read_item(path, lambda read=read: _mended(read()))
+        yield replace(item, reason=item.reason.removeprefix(f"{file}: ")) if isinstance(item, Skipped) else item
 
 
 def _mended(clip: Clip) -> Clip:
     return replace(
         clip,
-        landmarks=erase_zero_points(clip.landmarks),
         label=None if clip.label is None else normalize("NFC", clip.label),
         signer=None if clip.signer is None else normalize("NFC", clip.signer),
     )
