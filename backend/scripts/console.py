@@ -1,7 +1,7 @@
 """What the command-line tools share: errors that a user can act on, without a traceback; progress goes to stderr."""
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,12 +11,16 @@ from rich.console import Console
 
 from app.client.errors import ClientError
 from app.ml.errors import MlError
+from app.ml.recordings.importers.source import Skipped
+from app.ml.recordings.source_files import show_path
 
 _BACKEND: Final = str(Path(__file__).resolve().parents[1])
 # `python scripts/x.py` looks for modules beside x.py: the benchmarks would not find the made-up signer of `tests`.
 if _BACKEND not in sys.path:
     sys.path.insert(0, _BACKEND)
 
+_MAX_TOLD: Final = 20
+"""Lines of one kind."""
 STDERR: Final = Console(stderr=True, markup=False, emoji=False)
 _WIDTH_ELSEWHERE: Final = 200
 """Columns of a file or a pipe, which have none of their own: rich would cut tables to 80."""
@@ -28,6 +32,14 @@ def results(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _WIDTH_ELSEWHERE
     return Console(stderr=stderr, soft_wrap=True, width=width, markup=False, emoji=False)
+
+
+def tell_skipped(what: str, items: Sequence[Skipped], *, rest: str = "") -> None:
+    """Name on stderr what was not used, and why; of many the first, and how many more, with `rest` behind it."""
+    for item in items[:_MAX_TOLD]:
+        STDERR.print(f"{what}: {show_path(item.path)}: {item.reason}", highlight=False, soft_wrap=True)
+    if len(items) > _MAX_TOLD:
+        STDERR.print(f"{what}: {len(items) - _MAX_TOLD} more{rest}", highlight=False)
 
 
 def fail(message: str) -> typer.Exit:

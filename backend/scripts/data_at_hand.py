@@ -13,14 +13,13 @@ from app.ml.errors import DatasetError
 from app.ml.evaluation.model_comparison import Rules, unseen_clips
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.importers.npz_files import load_usable
-from app.ml.recordings.source_files import find_data_files, show_path
-from scripts.console import STDERR, fail
+from app.ml.recordings.source_files import find_data_files
+from scripts.console import fail, tell_skipped
 
 DATA_HELP: Final = (
     "Data set, clip or folder of .npz; may be repeated. Without it: what lies in the data folder (data/landmarks and "
     "data/clips, of the repository or of backend), of the people whom no given model has seen."
 )
-_MAX_TOLD: Final = 20
 
 
 def load_usable_recordings(paths: Sequence[Path], *, tell: bool = True) -> list[Clip]:
@@ -32,11 +31,7 @@ def load_usable_recordings(paths: Sequence[Path], *, tell: bool = True) -> list[
     """
     clips, left_out = load_usable(paths)
     if tell:
-        for item in left_out[:_MAX_TOLD]:
-            line = f"left out: {show_path(item.path)}: {item.reason}"
-            STDERR.print(line, markup=False, highlight=False, soft_wrap=True)
-        if len(left_out) > _MAX_TOLD:
-            STDERR.print(f"left out: {len(left_out) - _MAX_TOLD} more")
+        tell_skipped("left out", left_out)
     return clips
 
 

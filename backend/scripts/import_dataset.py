@@ -29,11 +29,10 @@ from app.ml.recordings.importers.conversion import (
 )
 from app.ml.recordings.importers.source import Naming, Skipped, load_map
 from app.ml.recordings.source_files import show_path
-from scripts.console import STDERR, fail, results, user_errors
+from scripts.console import STDERR, fail, results, tell_skipped, user_errors
 from scripts.options import check_language
 
-MAX_TOLD: Final = 20
-"""Lines of one kind on stderr."""
+_REST: Final = "; --json lists all"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -82,11 +81,12 @@ def main(
         unread = find_unread(source, layout, importer)
         output.parent.mkdir(parents=True, exist_ok=True)
         save_dataset(output, result.clips)
-    _warn("skipped", result.skipped)
-    _warn("no name", result.nameless)
-    _warn("empty", result.empty)
-    _warn("not read", [Skipped(path=path, reason=f"not part of the layout {layout}") for path in unread])
-    for group in result.conflicts[:MAX_TOLD]:
+    tell_skipped("skipped", result.skipped, rest=_REST)
+    tell_skipped("no name", result.nameless, rest=_REST)
+    tell_skipped("empty", result.empty, rest=_REST)
+    others = [Skipped(path=path, reason=f"not part of the layout {layout}") for path in unread]
+    tell_skipped("not read", others, rest=_REST)
+    for group in result.conflicts[:20]:
         STDERR.print(f"same recording, different labels: {', '.join(group)}", markup=False, highlight=False)
     if as_json:
         _print_json(output, result, unread)
@@ -94,14 +94,6 @@ def main(
         _print(output, result)
     if result.skipped or result.nameless:
         raise typer.Exit(1)
-
-
-def _warn(what: str, items: Sequence[Skipped]) -> None:
-    for item in items[:MAX_TOLD]:
-        line = f"{what}: {show_path(item.path)}: {item.reason}"
-        STDERR.print(line, markup=False, highlight=False, soft_wrap=True)
-    if len(items) > MAX_TOLD:
-        STDERR.print(f"{what}: {len(items) - MAX_TOLD} more; --json lists all", markup=False, highlight=False)
 
 
 def _print_json(output: Path, result: Imported, unread: Sequence[Path]) -> None:

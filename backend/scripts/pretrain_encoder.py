@@ -10,6 +10,7 @@ model: nobody should be seen in pretraining who is unseen later.
 """
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,12 +23,13 @@ from app.ml.recordings.clips import Clip
 from app.ml.recordings.copies import data_fingerprint
 from app.ml.recordings.extraction import extract_clip
 from app.ml.recordings.importers.conversion import Camera, SourceFormat, import_clips, open_importer
+from app.ml.recordings.importers.source import Skipped, read_item
 from app.ml.recordings.importers.videos import find_videos
-from app.ml.recordings.source_files import show_path
+from app.ml.recordings.names import compose
 from app.ml.tracking import NullTracker, RunDescription, finished, flatten, make_tracker
 from app.ml.training.config import PretrainingConfig
 from app.ml.training.recipes import recipe_for_model
-from scripts.console import STDERR, fail, needs_packages, user_errors
+from scripts.console import STDERR, fail, needs_packages, tell_skipped, user_errors
 from scripts.options import MODEL_DIR, check_model
 
 with needs_packages():
@@ -76,7 +78,8 @@ def main(
     with user_errors():
         output.parent.mkdir(parents=True, exist_ok=True)  # now, rather than fail when the training is done
         clips = [*_read_data(data or []), *_read_videos(videos or [])]
-        absent, judges = {*(leave_out or []), *(val_signer or [])}, set(val_signer or [])
+        judges = {compose(name) for name in val_signer or []}  # as the importers compose names
+        absent = judges | {compose(name) for name in leave_out or []}
         unknown = sorted(absent - {clip.signer or "" for clip in clips})
         if unknown:
             raise fail(f"no clip of {', '.join(unknown)}: nobody would be left out; check the names")
@@ -131,10 +134,7 @@ def _read_data(sources: list[Path]) -> list[Clip]:
     for source in sources:
         importer = open_importer(source, SourceFormat.AUTO, Camera())
         imported = import_clips(importer, naming=None, camera=Camera())
-        for skipped in (*imported.skipped, *imported.empty)[:20]:
-            STDERR.print(
-                f"skipped {show_path(skipped.path)}: {skipped.reason}", markup=False, highlight=False, soft_wrap=True
-            )
+        tell_skipped("skipped", (*imported.skipped, *imported.empty))
         clips += imported.clips
     return clips
 
@@ -144,7 +144,14 @@ def _read_videos(sources: list[Path]) -> list[Clip]:
     if sources and not files:
         raise fail(f"no video in {', '.join(map(str, sources))}")
     with Bar(console=STDERR, transient=True) as progress:
-        return [extract_clip(file) for file in progress.track(files, description="reading videos")]
+        items = [
+            read_item(file, partial(extract_clip, file)) for file in progress.track(files, description="reading videos")
+        ]
+    tell_skipped("skipped", [item for item in items if isinstance(item, Skipped)])
+    clips = [item for item in items if isinstance(item, Clip)]
+    if files and not clips:
+        raise fail(f"none of the {len(files)} videos can be used")
+    return clips
 
 
 if __name__ == "__main__":

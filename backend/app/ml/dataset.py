@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from unicodedata import normalize
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,6 +19,7 @@ from app.ml.landmarks.normalise import normalise, resample, to_isotropic
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.copies import fingerprint
 from app.ml.recordings.labels import BACKGROUND, IDLE, UNKNOWN
+from app.ml.recordings.names import compose
 from app.ml.types import FloatArray
 
 _STALE_SPEED: Final = 6.0
@@ -152,8 +152,8 @@ def split_by_signer(clips: Sequence[Clip], held_out: Iterable[str]) -> tuple[lis
     Raises:
         DatasetError: a held-out signer has no clip, nobody is left to train on, or the two sides share a recording.
     """
-    out = {normalize("NFC", name) for name in held_out}  # a name typed on a Mac is composed otherwise
-    signers = [None if clip.signer is None else normalize("NFC", clip.signer) for clip in clips]
+    out = {compose(name) for name in held_out}  # a name typed on a Mac is composed otherwise
+    signers = [None if clip.signer is None else compose(clip.signer) for clip in clips]
     unknown = out - set(signers)
     if unknown:
         known = ", ".join(sorted({clip.signer or "" for clip in clips} - {""})) or "nobody by name"

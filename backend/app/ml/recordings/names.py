@@ -28,13 +28,18 @@ _LIKE_ESCAPE: Final = re.compile(r"-u[0-9a-f]{2}")
 _PAST_UNICODE: Final = 0x110000
 
 
+def compose(name: str) -> str:
+    """The form in which names are compared: a Mac writes the ë of a file's name as e with a mark."""
+    return unicodedata.normalize("NFC", name)
+
+
 def clean(name: str) -> str:
     """A name as it is compared and stored: composed, without white space around it.
 
     Raises:
         DatasetError: it has invisible characters, bytes that are no text, or more than 120 characters.
     """
-    composed = unicodedata.normalize("NFC", name).strip()
+    composed = compose(name).strip()
     for position, character in enumerate(composed):
         if _is_invisible(composed, position):
             what = "a byte that is no UTF-8 text" if unicodedata.category(character) == "Cs" else "an invisible one"
@@ -56,9 +61,9 @@ def spell(label: str) -> str:
     Raises:
         DatasetError: it cannot be a name, or nothing is left of it.
     """
-    lower = unicodedata.normalize("NFC", clean(label).lower())
+    lower = compose(clean(label).lower())
     marked = "".join(character if _stays(character) else "_" for character in lower)
-    plain = unicodedata.normalize("NFC", re.sub("_+", "_", marked).strip("_"))
+    plain = compose(re.sub("_+", "_", marked).strip("_"))
     letters = [character for character in plain if not unicodedata.category(character).startswith("M")]
     if not letters:
         msg = f"name {label!r} has no letter, digit or symbol; rename it, or name it in the label map"
@@ -86,7 +91,7 @@ class Spellings:
         Raises:
             DatasetError: another name has that spelling.
         """
-        theirs = unicodedata.normalize("NFC", theirs)
+        theirs = compose(theirs)
         first = self._theirs.setdefault(ours, theirs)
         if first != theirs:
             msg = (
@@ -103,7 +108,7 @@ def metric_name(name: str) -> str:
     as are a `.` that begins a part and a part that is empty, so that no two names become one. Beyond 250 characters
     the end is a hash of the whole.
     """
-    composed = unicodedata.normalize("NFC", name)
+    composed = compose(name)
     escaped = "/".join(_escape_part(part) for part in composed.split("/"))
     if len(escaped) <= _MAX_METRIC_LENGTH:
         return escaped

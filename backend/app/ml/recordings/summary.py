@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from unicodedata import normalize
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -15,6 +14,7 @@ from numpy.lib.npyio import NpzFile
 from app.ml.errors import ClipFileError
 from app.ml.recordings.archive import is_archive
 from app.ml.recordings.labels import BACKGROUND
+from app.ml.recordings.names import compose
 
 _NO_SIGN: Final = ("suspect", "nonsign")
 
@@ -113,4 +113,4 @@ def _summarise_clip(file: NpzFile) -> DataSummary:
 def _texts(file: NpzFile, key: str, num_clips: int) -> list[str]:
     """A key that is one text, one a clip, or absent; names composed, as training reads them."""
     values = np.atleast_1d(file[key]) if key in file else np.array([""])
-    return [normalize("NFC", str(value)) for value in np.broadcast_to(values, num_clips)]
+    return [compose(str(value)) for value in np.broadcast_to(values, num_clips)]

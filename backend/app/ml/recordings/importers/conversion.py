@@ -20,7 +20,7 @@ from app.ml.recordings.importers.pose_files import SUFFIX as POSE_SUFFIX
 from app.ml.recordings.importers.pose_files import PoseFileImporter
 from app.ml.recordings.importers.source import Importer, Naming, Skipped
 from app.ml.recordings.importers.videos import VideoImporter
-from app.ml.recordings.names import Spellings, clean, spell
+from app.ml.recordings.names import Spellings, clean, compose, spell
 from app.ml.recordings.source_files import find_data_files, show_path
 
 
@@ -161,7 +161,7 @@ def import_clips(
 
     Args:
         importer: of the source's layout.
-        naming: how labels and signers are renamed; None leaves them as the source has them.
+        naming: how labels and signers are renamed; None when labels do not matter: signers keep their names.
         camera: when it is mirrored, every clip is un-mirrored.
         on_item: called after each item, for a progress bar.
 
@@ -181,7 +181,7 @@ def import_clips(
             skipped.append(item)
             continue
         try:
-            clip = item if naming is None else naming.apply(item)
+            clip = _with_composed_signer(item) if naming is None else naming.apply(item)
         except DatasetError as error:
             nameless.append(Skipped(path=Path(item.clip_id or "clip"), reason=str(error)))
             continue
@@ -211,6 +211,10 @@ def import_clips(
         nameless=tuple(nameless),
         skipped=tuple(skipped),
     )
+
+
+def _with_composed_signer(clip: Clip) -> Clip:
+    return clip if clip.signer is None else replace(clip, signer=compose(clip.signer))
 
 
 def _refuse_two_as_one(labels: Iterable[str], naming: Naming) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from unicodedata import normalize
 
 from app.ml.errors import ClipFileError, DatasetError
 from app.ml.recordings.clips import Clip, open_clips
 from app.ml.recordings.importers.source import Skipped, read_item
+from app.ml.recordings.names import compose
 from app.ml.recordings.source_files import find_data_files
 
 SUFFIX = ".npz"
@@ -83,6 +83,6 @@ def _read_file(file: Path) -> Iterator[Clip | Skipped]:
 def _mended(clip: Clip) -> Clip:
     return replace(
         clip,
-        label=None if clip.label is None else normalize("NFC", clip.label),
-        signer=None if clip.signer is None else normalize("NFC", clip.signer),
+        label=None if clip.label is None else compose(clip.label),
+        signer=None if clip.signer is None else compose(clip.signer),
     )
