@@ -106,12 +106,16 @@ def test_leaving_out_nobody_by_mistake_is_refused(tmp_path: Path, data: Path) ->
 def test_videos_teach_as_they_come_from_the_camera(tmp_path: Path) -> None:
     pytest.importorskip("mediapipe", reason="needs the extra 'video': pip install -e 'backend[video]'")
 
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+
     done = run(
-        pretrain_encoder.main, "--videos", VIDEO, "--output", tmp_path / "a.pt", "--model", "tiny", "--json", *QUICK
-    )
+        pretrain_encoder.main, "--videos", VIDEO, "--videos", tmp_path / "broken.mp4", "--output", tmp_path / "a.pt",
+        "--model", "tiny", "--json", *QUICK,
+    )  # fmt: skip
 
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["num_clips"] == 1
+    assert f"skipped: {tmp_path / 'broken.mp4'}: " in done.stderr
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow 3.17 on SQLAlchemy 2.1
