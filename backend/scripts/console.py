@@ -12,7 +12,7 @@ from rich.console import Console
 from app.client.errors import ClientError
 from app.ml.errors import MlError
 from app.ml.recordings.importers.source import Skipped
-from app.ml.recordings.source_files import show_path
+from app.ml.recordings.source_files import show_path, show_text
 
 _BACKEND: Final = str(Path(__file__).resolve().parents[1])
 # `python scripts/x.py` looks for modules beside x.py: the benchmarks would not find the made-up signer of `tests`.
@@ -37,7 +37,7 @@ def results(*, stderr: bool = False) -> Console:
 def tell_skipped(what: str, items: Sequence[Skipped], *, rest: str = "") -> None:
     """Name on stderr what was not used, and why; of many the first, and how many more, with `rest` behind it."""
     for item in items[:_MAX_TOLD]:
-        STDERR.print(f"{what}: {show_path(item.path)}: {item.reason}", highlight=False, soft_wrap=True)
+        STDERR.print(f"{what}: {show_path(item.path)}: {show_text(item.reason)}", highlight=False, soft_wrap=True)
     if len(items) > _MAX_TOLD:
         STDERR.print(f"{what}: {len(items) - _MAX_TOLD} more{rest}", highlight=False)
 

@@ -28,7 +28,7 @@ from app.ml.recordings.importers.conversion import (
     open_importer,
 )
 from app.ml.recordings.importers.source import Naming, Skipped, load_map
-from app.ml.recordings.source_files import show_path
+from app.ml.recordings.source_files import show_path, show_text
 from scripts.console import STDERR, fail, results, tell_skipped, user_errors
 from scripts.options import check_language
 
@@ -98,7 +98,7 @@ def main(
 
 def _print_json(output: Path, result: Imported, unread: Sequence[Path]) -> None:
     def listed(items: Sequence[Skipped]) -> list[dict[str, str]]:
-        return [{"path": show_path(item.path), "reason": item.reason} for item in items]
+        return [{"path": show_path(item.path), "reason": show_text(item.reason)} for item in items]
 
     told = {
         "output": str(output),

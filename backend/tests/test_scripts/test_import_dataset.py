@@ -103,3 +103,20 @@ def test_a_map_that_says_two_things_of_one_name_is_refused_with_the_line(tmp_pat
 
     assert code == 2
     assert "line 2: 'niño' was 'a' above and is 'b' here" in errors
+
+
+def test_names_of_any_bytes_are_told_wherever_they_stand(tmp_path: Path) -> None:
+    takes = [perform_sign(make_person(1), "sun", seed=seed) for seed in range(2)]
+    odd = os.fsdecode(b"\xf6")
+    write_mp_data(tmp_path / "in", {"sun": takes[:1], "rain": [takes[1], takes[0]], odd: takes[:1]}, num_values=225)
+    (tmp_path / "in" / "sun" / "0").rename(tmp_path / "in" / "sun" / odd)
+    (tmp_path / "in" / "rain" / "2").mkdir()
+    (tmp_path / "in" / "rain" / "2" / f"{odd}.npy").write_bytes(b"no array")
+
+    for form in ([], ["--json"]):
+        code, out, errors = run(tmp_path / "in", "-o", tmp_path / "out.npz", *form)
+        assert code == 1
+        assert r"\udcf6.npy is no readable array" in errors
+        assert r"no name: \xf6/0: name '\udcf6' has the character U+DCF6" in errors
+        assert "sun" in out
+    assert {clip.clip_id for clip in load_dataset(tmp_path / "out.npz")} == {"rain/0", "rain/1", r"sun/\udcf6"}

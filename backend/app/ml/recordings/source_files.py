@@ -59,6 +59,11 @@ def natural(name: str) -> tuple[list[tuple[str, int]], str]:
     return [(text, int(number) if number else -1) for text, number in pieces], name
 
 
+def show_text(text: str) -> str:
+    """A text that can be printed and stored, also where a file's name in it is no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def show_path(path: Path) -> str:
     """A path that can be printed, also where its bytes are no UTF-8 text (`\\xf6`)."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

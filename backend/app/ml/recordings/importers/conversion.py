@@ -21,7 +21,7 @@ from app.ml.recordings.importers.pose_files import PoseFileImporter
 from app.ml.recordings.importers.source import Importer, Naming, Skipped
 from app.ml.recordings.importers.videos import VideoImporter
 from app.ml.recordings.names import Spellings, clean, compose, spell
-from app.ml.recordings.source_files import find_data_files, show_path
+from app.ml.recordings.source_files import find_data_files, show_path, show_text
 
 
 class SourceFormat(StrEnum):
@@ -196,7 +196,7 @@ def import_clips(
     skipped = [item for item in skipped if not item.is_empty]
     if not kept:
         first = (*skipped, *nameless, *empty)[:1]
-        reason = f"; first problem: {show_path(first[0].path)}: {first[0].reason}" if first else ""
+        reason = f"; first problem: {show_path(first[0].path)}: {show_text(first[0].reason)}" if first else ""
         msg = (
             f"no clip is left: {len(skipped)} could not be read, {len(nameless)} have no name that can be kept, "
             f"{len(empty)} are empty, {num_left_out} were left out by the label map{reason}"
@@ -235,7 +235,7 @@ def _with_own_ids(clips: list[Clip]) -> list[Clip]:
     seen: set[str] = set()
     named: list[Clip] = []
     for position, clip in enumerate(clips):
-        name = first = clip.clip_id or str(position)
+        name = first = show_text(clip.clip_id or str(position))
         number = 1
         while name in seen or (number > 1 and name in taken):
             number += 1
