@@ -59,3 +59,50 @@ def test_what_is_no_video_is_refused_with_the_way_out(tmp_path: Path) -> None:
         extract_clip(tmp_path / "notes.mp4")
     with pytest.raises(ClipFileError, match="no such file"):
         extract_clip(tmp_path / "absent.mp4")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "end"), [("mp4", "mpeg4", "of 25 frames"), ("webm", "libvpx", "frames can")]
+)
+def test_a_cut_video_is_refused_with_both_numbers_or_kept_as_suspect(
+    tmp_path: Path, suffix: str, codec: str, end: str
+) -> None:
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    picture = ("-f", "lavfi", "-i", "testsrc=size=96x64:rate=25:duration=1", "-c:v", codec)
+    ffmpeg(*picture, *(("-movflags", "+faststart") if suffix == "mp4" else ()), str(whole))
+    content = whole.read_bytes()
+    cut.write_bytes(content[: len(content) * 6 // 10])
+
+    with pytest.raises(
+        ClipFileError, match=rf"cut: {len(content) * 6 // 10} of {len(content)} bytes are there, .*{end}"
+    ):
+        extract_clip(cut)
+    kept = extract_clip(cut, keep_cut=True)
+    assert kept.quality == "suspect"
+    assert 0 < kept.num_frames < 25
+    assert extract_clip(whole).num_frames == 25
+
+
+def test_frames_that_do_not_come_out_of_a_whole_file_are_told(tmp_path: Path) -> None:
+    picture = ("-f", "lavfi", "-i", "testsrc=size=96x64:rate=25:duration=1", "-c:v", "mpeg4", "-movflags", "+faststart")
+    ffmpeg(*picture, str(tmp_path / "damaged.mp4"))
+    content = (tmp_path / "damaged.mp4").read_bytes()
+    (tmp_path / "damaged.mp4").write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+
+    with pytest.raises(ClipFileError, match=r"damaged: \d+ of 25 frames can be read; .*--keep-cut"):
+        extract_clip(tmp_path / "damaged.mp4")
+
+
+def test_videos_whose_index_is_no_count_of_frames_are_whole(tmp_path: Path) -> None:
+    picture = ("-f", "lavfi", "-i", "testsrc=size=96x64:rate=30:duration=1")
+    uneven = ("-vf", "select='not(mod(floor(n/5),2))'", "-fps_mode", "vfr")
+    sound = ("-f", "lavfi", "-i", "sine=duration=2")
+    ffmpeg(*picture, *uneven, "-c:v", "libvpx", str(tmp_path / "uneven.webm"))
+    ffmpeg(*picture, *sound, "-c:v", "mpeg4", str(tmp_path / "sound.mkv"))
+    ffmpeg(*picture, "-c:v", "mpeg4", "-g", "100", str(tmp_path / "long.mp4"))
+    ffmpeg("-ss", "0.4", "-i", str(tmp_path / "long.mp4"), "-c", "copy", str(tmp_path / "trimmed.mp4"))
+
+    frames = {name: extract_clip(tmp_path / name).num_frames for name in ("uneven.webm", "sound.mkv", "trimmed.mp4")}
+
+    assert (frames["uneven.webm"], frames["sound.mkv"]) == (15, 30)
+    assert frames["trimmed.mp4"] < 30

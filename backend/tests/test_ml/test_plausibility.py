@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from app.ml.recordings.clips import Clip
-from app.ml.recordings.plausibility import find_implausible
+from app.ml.recordings.plausibility import count_jumps, find_implausible
+from app.ml.types import FloatArray, TimesArray
 from tests.parametric_signer import make_person, perform_sign
 
 CLIP = perform_sign(make_person(1), "sun")
@@ -65,3 +66,17 @@ def test_thirty_frames_in_a_millisecond_are_seconds() -> None:
     clip = replace(CLIP, landmarks=CLIP.landmarks[:30], times_ms=np.arange(30) * 0.05)
 
     assert judge(clip) == "30 frames in 1.45 ms; times_ms are milliseconds: multiply seconds by 1000"
+
+
+def test_a_body_that_is_elsewhere_in_the_next_frame_is_counted() -> None:
+    clip = perform_sign(make_person(1), "sun")
+    two = clip.landmarks.copy()
+    two[10:20, :, 0] += 0.9
+
+    def count(landmarks: FloatArray, times_ms: TimesArray = clip.times_ms) -> int:
+        return count_jumps(landmarks, times_ms, width=clip.width, height=clip.height)
+
+    assert count(clip.landmarks) == 0
+    assert count(two) == 2
+    assert count(two, clip.times_ms * 20) == 0  # there was time to walk
+    assert count(np.full_like(two, np.nan)) == 0

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from app.ml.recordings.clips import load_clip
 from scripts.extract_landmarks import app
+from tests.full_disk import disk_with_room_for
 from tests.test_ml.test_extraction import VIDEO, ffmpeg, needs_video
 
 pytest.importorskip("mediapipe", reason="needs the extra 'video': pip install -e 'backend[video]'")
@@ -41,3 +42,48 @@ def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
         code, out, errors = run(source, "-o", tmp_path / "out")
         assert (code, out) == (2, "")
         assert message in errors
+
+
+@needs_video
+def test_a_clip_that_cannot_be_written_does_not_end_the_run(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        ffmpeg("-i", str(VIDEO), "-t", "0.1", "-an", str(tmp_path / "in" / name / "one.mp4"))
+    (tmp_path / "in" / "a" / "notes.txt").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").touch()  # where the first clip's folder must be
+
+    code, out, errors = run(tmp_path / "in", "-o", tmp_path / "out")
+
+    assert code == 1
+    assert f"failed: {tmp_path / 'out' / 'a'}" in errors
+    assert "notes.txt: no video" in errors
+    assert (tmp_path / "out" / "b" / "one.npz").is_file()
+    assert str(tmp_path / "out" / "b" / "one.npz") in out
+
+
+@needs_video
+def test_a_full_disk_is_one_line_and_no_half_clip(tmp_path: Path) -> None:
+    ffmpeg("-i", str(VIDEO), "-t", "0.1", "-an", str(tmp_path / "one.mp4"))
+
+    with disk_with_room_for(100):
+        code, _, errors = run(tmp_path / "one.mp4", "-o", tmp_path / "out")
+
+    assert code == 1
+    assert errors.split("\n\n")[0].strip() == f"failed: {tmp_path / 'out' / 'one.npz'}: File too large"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_videos_that_differ_in_suffix_alone_become_two_clips(tmp_path: Path) -> None:
+    picture = ("-f", "lavfi", "-i", "testsrc=size=96x64:rate=25:duration=0.2", "-c:v", "mpeg4")
+    (tmp_path / "in" / "hello").mkdir(parents=True)
+    for name in ("IMG_1.mp4", "IMG_1.mov"):
+        ffmpeg(*picture, str(tmp_path / "in" / "hello" / name))
+
+    code, out, errors = run(tmp_path / "in", "-o", tmp_path / "out", "--label-from-folder", "--json")
+
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    assert errors.count("nobody is seen in any frame") == 2
+    assert sorted(file.name for file in (tmp_path / "out" / "hello").iterdir()) == ["IMG_1.mov.npz", "IMG_1.mp4.npz"]
+    assert load_clip(tmp_path / "out" / "hello" / "IMG_1.mov.npz").label == "hello"

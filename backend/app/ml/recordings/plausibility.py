@@ -23,6 +23,9 @@ LONGEST_STEP_MS: Final = 1_000.0
 """Frames further apart have times in another unit, or show nothing of how somebody signs."""
 LONGEST_MS: Final = 3_600_000.0
 """Of one recording: an hour."""
+_JUMP: Final = 1.5
+"""Shoulder widths from one frame to the next."""
+_JUMP_MS: Final = 200.0
 _NOTHING: Final = 1e-4
 """Narrower shoulders are one point, which tells nothing; the normaliser does without them too."""
 _CENTRED: Final = 0.05
@@ -39,6 +42,20 @@ def find_implausible(landmarks: FloatArray, times_ms: TimesArray, *, width: int,
         height: of the frames, in pixels.
     """
     return _judge_points(landmarks, width, height) or _judge_times(times_ms)
+
+
+def count_jumps(landmarks: FloatArray, times_ms: TimesArray, *, width: int, height: int) -> int:
+    """How often the body is somewhere else in the next frame: the detector, which sees one person, took another one.
+
+    Nobody moves by 1.5 shoulder widths within 0.2 s; of 15,000 recordings of one person each, two have such a jump.
+    """
+    left, right = (landmarks[:, point, :2] * (1.0, height / width) for point in (LEFT_SHOULDER, RIGHT_SHOULDER))
+    seen = np.flatnonzero(~np.isnan(left + right).any(axis=1))
+    if len(seen) < 2:
+        return 0
+    apart = float(np.median(np.linalg.norm((left - right)[seen], axis=1)))
+    moved = np.linalg.norm(np.diff(((left + right) / 2)[seen], axis=0), axis=1)
+    return int(((moved > _JUMP * apart) & (np.diff(times_ms[seen]) <= _JUMP_MS)).sum())
 
 
 def _judge_points(landmarks: FloatArray, width: int, height: int) -> str | None:
