@@ -25,7 +25,7 @@ from app.ml.recordings.importers.conversion import (
     open_importer,
 )
 from app.ml.recordings.importers.npz_files import load_usable
-from app.ml.recordings.importers.source import Naming, Skipped
+from app.ml.recordings.importers.source import Naming, Skipped, load_map
 from app.ml.recordings.importers.videos import VideoImporter
 from tests.parametric_signer import make_person, perform_sign
 from tests.recordings_of_others import write_asl_signs, write_pose_file
@@ -161,9 +161,12 @@ def test_a_name_that_cannot_be_kept_is_told_and_counted_apart_from_what_the_map_
 
 
 def test_a_map_gives_a_name_to_what_has_none(tmp_path: Path) -> None:
-    as_clips(tmp_path / "in", [("---", SUN)])
+    as_clips(tmp_path / "in", list(zip(["---", "su\u200bn"], variants(2), strict=True)))
+    (tmp_path / "map.csv").write_text("---,pause\nsu\u200bn,sun\n", encoding="utf-8")
 
-    assert imported(tmp_path / "in", labels={"---": "pause"}).clips[0].label == "pause"
+    found = imported(tmp_path / "in", labels=load_map(tmp_path / "map.csv"))
+
+    assert sorted(str(clip.label) for clip in found.clips) == ["pause", "sun"]
 
 
 def test_a_folder_whose_name_is_no_utf8_is_named_and_the_others_are_read(tmp_path: Path) -> None:
@@ -385,7 +388,8 @@ def test_two_people_whose_names_would_become_one_are_refused(tmp_path: Path) -> 
     with pytest.raises(DatasetError, match=r"signers '민준' and '민준 ' would both become '민준'.*--signers"):
         imported(tmp_path)
 
-    found = imported(tmp_path, signers={"민준 ": "민준"})
+    (tmp_path / "map.csv").write_text("민준 ,민준\n", encoding="utf-8")
+    found = imported(tmp_path, signers=load_map(tmp_path / "map.csv"))
     assert {clip.signer for clip in found.clips} == {"민준"}
 
 

@@ -188,7 +188,7 @@ def import_clips(
         if clip is None:
             num_left_out += 1
             continue
-        if naming is not None and item.signer is not None and item.signer not in naming.signers:
+        if naming is not None and item.signer is not None and not naming.has_signer(item.signer):
             people.take(item.signer, clean(item.signer))
         clips.append(replace(clip, landmarks=mirror(clip.landmarks)) if camera.mirrored else clip)
     kept, conflicts = _drop_copies(_with_own_ids(clips))
@@ -225,7 +225,7 @@ def _refuse_two_as_one(labels: Iterable[str], naming: Naming) -> None:
             ours = spell(label)
         except DatasetError:
             continue
-        if not naming.renames(label):
+        if not naming.has_label(label):
             spellings.take(label, ours)
 
 

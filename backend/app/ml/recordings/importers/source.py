@@ -11,7 +11,7 @@ import numpy as np
 
 from app.ml.errors import DatasetError, MissingExtraError, MlError
 from app.ml.recordings.clips import Clip
-from app.ml.recordings.names import clean, spell
+from app.ml.recordings.names import clean, compose, spell
 from app.ml.recordings.plausibility import find_implausible
 
 _WRONG: Final = (
@@ -102,33 +102,38 @@ class Naming:
         label = None if clip.label is None else self._rename_label(clip.label)
         if label == "":
             return None
-        signer = clean(clip.signer or self.signer or "")
         return replace(
             clip,
             label=label,
-            signer=self.signers.get(signer, signer) or None,
+            signer=self._rename_signer(clip.signer or self.signer or "") or None,
             session=clean(clip.session or self.session or "") or None,
             language=clip.language or self.language,
         )
 
-    def renames(self, label: str) -> bool:
+    def has_label(self, label: str) -> bool:
         """Whether the map has the label as the source spells it."""
-        return clean(label) in self.labels
+        return _key(label) in self.labels
+
+    def has_signer(self, signer: str) -> bool:
+        """Whether the map has the person as the source spells the name."""
+        return _key(signer) in self.signers
 
     def _rename_label(self, label: str) -> str:
-        cleaned = clean(label)
-        if cleaned in self.labels:
-            return self.labels[cleaned]
-        ours = spell(cleaned)
+        if self.has_label(label):  # also where the name could not be kept
+            return self.labels[_key(label)]
+        ours = spell(label)
         return self.labels.get(ours, ours)
+
+    def _rename_signer(self, signer: str) -> str:
+        return self.signers[_key(signer)] if self.has_signer(signer) else clean(signer)
 
 
 def load_map(path: Path) -> dict[str, str]:
     """Read a two-column CSV file `theirs,ours` (no header needed).
 
     Raises:
-        DatasetError: the file is missing, a line has not two columns, gives a name that cannot be kept, or gives one
-            name twice.
+        DatasetError: the file is missing, a line has not two columns, gives a new name that cannot be kept, or gives
+            two to one name.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -142,7 +147,7 @@ def load_map(path: Path) -> dict[str, str]:
             msg = f"{path}, line {number}: {len(row)} columns; each line is 'theirs,ours'"
             raise DatasetError(msg)
         try:
-            theirs, ours = map(clean, row)
+            theirs, ours = _key(row[0]), clean(row[1])
         except DatasetError as error:
             msg = f"{path}, line {number}: {error}"
             raise DatasetError(msg) from error
@@ -150,6 +155,11 @@ def load_map(path: Path) -> dict[str, str]:
             msg = f"{path}, line {number}: {theirs!r} was {names[theirs]!r} above and is {ours!r} here; keep one"
             raise DatasetError(msg)
     return names
+
+
+def _key(name: str) -> str:
+    """How a map is asked for a name, whatever characters it has."""
+    return compose(name).strip()
 
 
 def _reason(path: Path, error: Exception) -> str:
