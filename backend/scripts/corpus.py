@@ -6,6 +6,7 @@ from typing import Final
 
 from app.ml.errors import DatasetError
 from app.ml.recordings.clips import Clip, load_dataset
+from app.ml.recordings.source_files import is_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ def load_corpus(folder: Path, language: str) -> tuple[list[Clip], list[Clip]]:
     corpus = CORPORA[language]
     own: list[Clip] = []
     others: list[Clip] = []
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(path for path in folder.glob("*.npz") if is_data(path, root=folder)):
         clips = load_dataset(path)
         if path.name.startswith(corpus.prefix):
             own += [replace(clip, language=language) for clip in clips]

@@ -28,7 +28,8 @@ from app.api.ws_messages import (
 from app.client.recordings import Choice, load_recording
 from app.client.stream_client import StreamClient, stream_url
 from app.ml.recordings.clips import Clip
-from scripts.console import STDERR, fail, user_errors
+from app.ml.recordings.importers.source import Skipped
+from scripts.console import STDERR, fail, tell_skipped, user_errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -62,7 +63,10 @@ def main(
     choice = Choice(index=tuple(index or ()), labels=tuple(label or ()), signers=tuple(signer or ()), limit=limit)
     answers: dict[int, list[str]] = {}
     with user_errors():
-        clips = choice.apply(_load(recording))
+        items = _load(recording)
+        clips = choice.apply(items)
+        left_out = [item for item in items if isinstance(item, Skipped)] if choice.takes_all else []
+        tell_skipped("left out", left_out)
         asyncio.run(_replay(url, clips, answers, pace=pace, certificate=certificate, as_json=as_json))
     answered = [sign for signs in answers.values() for sign in signs]
     if expect is not None and answered != expect:
@@ -70,9 +74,11 @@ def main(
         raise typer.Exit(1)
     if check and not _report(clips, answers):
         raise typer.Exit(1)
+    if not all(item.is_empty for item in left_out):
+        raise typer.Exit(1)
 
 
-def _load(path: Path) -> list[Clip]:
+def _load(path: Path) -> list[Clip | Skipped]:
     with Progress(console=STDERR, transient=True) as progress:
         task = progress.add_task(path.name, total=None)
         return load_recording(

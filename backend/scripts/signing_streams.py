@@ -8,7 +8,8 @@ import numpy as np
 
 from app.ml.errors import DatasetError
 from app.ml.evaluation.signed_streams import SignedStream, build_stream, cut_stream
-from app.ml.recordings.clips import Clip, load_dataset
+from app.ml.recordings.clips import Clip
+from scripts.data_at_hand import load_usable_recordings
 from tests.parametric_signer import LABELS, make_person, perform_stream  # runs from a checkout, as all scripts do
 
 MAX_STREAMS: Final = 8
@@ -29,9 +30,9 @@ def make_streams(
         seed: chooses clips, transits and rests.
 
     Raises:
-        DatasetError: the data cannot be read, or the model knows none of its signs.
+        DatasetError: nothing of the data can be used, or the model knows none of its signs.
     """
-    clips = [clip for clip in load_dataset(list(data)) if clip.quality != "suspect"] if data else None
+    clips = [clip for clip in load_usable_recordings(data) if clip.quality != "suspect"] if data else None
     return [
         _perform(number, fps, seconds, seed) if clips is None else _join(clips, vocabulary, number, fps, seconds, seed)
         for number in range(min(num_clients, MAX_STREAMS))

@@ -1,12 +1,15 @@
 """What can be streamed: clip and dataset files, folders of them, and videos."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.ml.errors import DatasetError
-from app.ml.recordings.clips import Clip, load_dataset
+from app.ml.recordings.clips import Clip
 from app.ml.recordings.extraction import VIDEO_SUFFIXES, extract_clip
+from app.ml.recordings.importers.npz_files import read_npz_files
+from app.ml.recordings.importers.source import Skipped
+from app.ml.recordings.source_files import show_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,20 +28,34 @@ class Choice:
     signers: tuple[str, ...] = ()
     limit: int | None = None
 
-    def apply(self, clips: list[Clip]) -> list[tuple[int, Clip]]:
-        """The chosen clips with their positions, in order.
+    @property
+    def takes_all(self) -> bool:
+        """Whether nothing says which clips."""
+        return not (self.index or self.labels or self.signers or self.limit)
+
+    def apply(self, items: Sequence[Clip | Skipped]) -> list[tuple[int, Clip]]:
+        """The chosen clips with their positions, in order; what cannot be used keeps its position and is not chosen.
 
         Raises:
             DatasetError: no clip is chosen; the message says what there is to choose from.
         """
-        out_of_range = [position for position in self.index if not 0 <= position < len(clips)]
-        if out_of_range:
-            msg = f"there is no clip {out_of_range[0]}; the {len(clips)} clips are counted from 0"
+        for position in self.index:
+            if not 0 <= position < len(items):
+                msg = f"there is no clip {position}; the {len(items)} clips are counted from 0"
+                raise DatasetError(msg)
+            if isinstance(item := items[position], Skipped):
+                msg = f"clip {position} cannot be used: {show_path(item.path)}: {item.reason}"
+                raise DatasetError(msg)
+        clips = [item for item in items if isinstance(item, Clip)]
+        skipped = [item for item in items if isinstance(item, Skipped)]
+        if skipped and not clips:
+            msg = f"no recording can be used; first problem: {show_path(skipped[0].path)}: {skipped[0].reason}"
             raise DatasetError(msg)
         chosen = [
             (position, clip)
-            for position, clip in enumerate(clips)
-            if (not self.index or position in self.index)
+            for position, clip in enumerate(items)
+            if isinstance(clip, Clip)
+            and (not self.index or position in self.index)
             and (not self.labels or clip.label in self.labels)
             and (not self.signers or clip.signer in self.signers)
         ][: self.limit]
@@ -50,8 +67,10 @@ class Choice:
         return chosen
 
 
-def load_recording(path: Path, *, on_frame: Callable[[int, int], None] = lambda _done, _total: None) -> list[Clip]:
-    """The clips of an `.npz` file or folder, or a video as one clip.
+def load_recording(
+    path: Path, *, on_frame: Callable[[int, int], None] = lambda _done, _total: None
+) -> list[Clip | Skipped]:
+    """The clips of an `.npz` file or folder, with what cannot be one in its place, or a video as one clip.
 
     Args:
         path: what to read.
@@ -63,4 +82,4 @@ def load_recording(path: Path, *, on_frame: Callable[[int, int], None] = lambda 
     """
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return [extract_clip(path, on_frame=on_frame)]
-    return load_dataset(path)
+    return list(read_npz_files([path]))

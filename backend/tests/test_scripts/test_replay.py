@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,30 @@ async def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path, dataset: Pa
         code, _, errors = await run(dataset, "--server", server.http)
     assert code == 2
     assert "has no model: no model here" in errors
+
+
+async def test_a_recording_that_cannot_be_used_is_named_and_the_others_are_streamed(tmp_path: Path) -> None:
+    clip = clip_of("hello")
+    pixels = replace(clip, landmarks=clip.landmarks * np.float32(640.0), clip_id="take 2")
+    save_dataset(tmp_path / "clips.npz", [clip, pixels, clip_of("yes")])
+    async with serve(tmp_path) as server:
+        code, out, errors = await run(tmp_path / "clips.npz", "--server", server.http, "--pace", "replay")
+        named, _, told = await run(tmp_path / "clips.npz", "--server", server.http, "--index", 1)
+        chosen, _, _ = await run(tmp_path / "clips.npz", "--server", server.http, "--pace", "replay", "--index", 2)
+
+    assert code == 1
+    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("clip")] == ["clip 0", "clip 2"]
+    assert "take 2: shoulders" in errors
+    assert named == 2
+    assert "clip 1 cannot be used" in told
+    assert chosen == 0
+
+
+async def test_times_in_seconds_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    clip = clip_of("hello")
+    save_clip(tmp_path / "clip.npz", replace(clip, times_ms=clip.times_ms / 1000))
+
+    code, out, errors = await run(tmp_path / "clip.npz")
+
+    assert (code, out) == (2, "")
+    assert "50 frames in 1.96 ms; times_ms are milliseconds: multiply seconds by 1000" in errors
