@@ -86,7 +86,7 @@ class DataSetList(BaseModel):
 
 class TrainingSessionInfo(BaseModel):
     """A session as it stands. `eta_s` is null until two steps can be compared; `resumed_from` is the step at which the
-    present attempt went on."""
+    present attempt went on: null in the first one, 0 where an earlier one had ended before anything was kept."""
 
     id: str
     status: TrainingStatus
@@ -303,7 +303,7 @@ def _describe(session: TrainingSession) -> TrainingSessionInfo:
         message=session.message,
         request=TrainingRequest.model_validate(session.request),
         attempt=session.attempt,
-        resumed_from=session.first_step or None,
+        resumed_from=session.first_step if session.attempt > 1 else None,
         cancelling=session.cancel_requested and session.status is TrainingStatus.RUNNING,
         step=session.step,
         steps=session.steps,

@@ -53,8 +53,13 @@ class Progress:
     waited_s: float = field(default=0.0, compare=False)
 
 
+class TrainingStoppedError(Exception):
+    """Raised by a listener that wants the run to stop here and to be gone on with later: a checkpoint is written."""
+
+
 class ProgressListener(Protocol):
-    """Told after every step; raising stops the run, the last checkpoint stays."""
+    """Told after every step; raising stops the run. After other errors than `TrainingStoppedError` the last checkpoint
+    stays."""
 
     def __call__(self, progress: Progress, /) -> None:
         """Take one report."""
@@ -104,7 +109,8 @@ class SignTrainer:
             train: what to learn from.
             val: people who are in neither `train` nor the final test; judged every `eval_every` steps.
             pretrained: what the network's encoder starts from, instead of random weights.
-            checkpoint: file that is written at every evaluation and read at the start when it exists.
+            checkpoint: file that is written at every evaluation and when the run is stopped, and read at the start when
+                it exists.
             on_progress: told after every step.
 
         Raises:
@@ -130,6 +136,12 @@ class SignTrainer:
                 if state is not None:
                     run.load(state)
                     sampler.load_state_dict(_part(state, "sampler"))
+
+            def keep() -> None:
+                if checkpoint is not None and world.is_first:
+                    state = {**run.state_dict(), "sampler": sampler.state_dict()}
+                    save_checkpoint(checkpoint, state=state, identity=identity)
+
             asked_s = time.monotonic()
             for step, batch in self._batches(run, sampler, train):
                 waited_s = time.monotonic() - asked_s
@@ -143,11 +155,13 @@ class SignTrainer:
                 )
                 if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
                     progress = run.note(replace(progress, val_accuracy=self._validate(run, val)))
-                    if checkpoint is not None and world.is_first:
-                        state = {**run.state_dict(), "sampler": sampler.state_dict()}
-                        save_checkpoint(checkpoint, state=state, identity=identity)
+                    keep()
                 if on_progress is not None and world.is_first:
-                    on_progress(progress)
+                    try:
+                        on_progress(progress)
+                    except TrainingStoppedError:
+                        keep()
+                        raise
                 if run.is_out_of_patience:
                     break
                 asked_s = time.monotonic()

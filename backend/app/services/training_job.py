@@ -16,7 +16,7 @@ from app.ml.evaluation.figures import CurvePoint
 from app.ml.recordings.importers.source import Skipped
 from app.ml.recordings.source_files import show_path
 from app.ml.tracking import NullTracker, Tracker, make_tracker
-from app.ml.trainer import Progress
+from app.ml.trainer import Progress, TrainingStoppedError
 from app.ml.training.run import Phase, TrainingOutcome, TrainingPlan, run_training
 from app.repositories.training_sessions import (
     News,
@@ -40,12 +40,12 @@ _END_PAUSE_S: Final = 5.0
 _T = TypeVar("_T")
 
 
-class _StoppedError(Exception):
-    """The session was cancelled, or is not this worker's any more."""
+class _CancelledError(TrainingStoppedError):
+    """The session was cancelled; what was learned so far is kept for resuming."""
 
-    def __init__(self, *, is_own: bool) -> None:
-        super().__init__()
-        self.is_own = is_own
+
+class _TakenOverError(Exception):
+    """The session is not this worker's any more: it must not write another word, nor a checkpoint."""
 
 
 class TrainingJob:
@@ -86,8 +86,10 @@ class TrainingJob:
         points, _ = await self._sessions.list_points(self._session.id)
         try:
             outcome = await asyncio.to_thread(self._train, points)
-        except _StoppedError as stop:
-            return await self._end(TrainingStatus.CANCELLED) if stop.is_own else None
+        except _CancelledError:
+            return await self._end(TrainingStatus.CANCELLED)
+        except _TakenOverError:
+            return None
         except (MlError, SignFlowError) as error:
             return await self._end(TrainingStatus.FAILED, str(error))
         except OSError as error:
@@ -177,7 +179,11 @@ class TrainingJob:
         if is_evaluation or is_last or self._news_s - self._written_s >= _WRITE_EVERY_S:
             self._ask(self._write(progress))
             self._written_s = self._news_s
-        self._obey()
+        try:
+            self._obey()
+        except _CancelledError:
+            self._ask(self._write(progress))  # the checkpoint is of this step: so is what is shown
+            raise
 
     def _begin(self, progress: Progress) -> None:
         self._first_step = progress.step - 1
@@ -203,8 +209,10 @@ class TrainingJob:
 
     def _obey(self) -> None:
         orders = self._ask(self._sessions.read_orders(self._session.id, attempt=self._session.attempt))
-        if orders is not None and (orders.is_cancelled or not orders.is_own):
-            raise _StoppedError(is_own=orders.is_own)
+        if orders is not None and not orders.is_own:
+            raise _TakenOverError
+        if orders is not None and orders.is_cancelled:
+            raise _CancelledError
 
     def _ask(self, work: Coroutine[None, None, _T]) -> _T | None:
         """Use the database from the training's thread; None when it does not answer, which stops no training."""

@@ -157,6 +157,19 @@ async def test_cancelling_stops_within_a_batch_and_resuming_goes_on_from_the_che
     steps = [point["step"] for point in resumed["points"]]
     assert steps == list(range(1, len(steps) + 1)), "each step once, in order"
     assert resumed["session"]["attempt"] == 2
+    assert resumed["session"]["resumed_from"] == stopped["points"][-1]["step"]
+
+
+async def test_a_session_that_was_cancelled_before_its_first_step_says_that_it_began_again(lab: Lab) -> None:
+    session = await lab.create(steps=400)
+    await until(lab, session, lambda update: update["session"]["status"] == "running")
+    await lab.post(session, "cancel")
+    stopped = await until(lab, session, is_in("cancelled"))
+
+    await lab.post(session, "resume")
+    resumed = await until(lab, session, has_done(stopped["session"]["step"] + 1))
+
+    assert resumed["session"]["resumed_from"] == stopped["session"]["step"]
 
 
 async def test_a_dead_workers_session_is_marked_lost_and_goes_on_from_its_checkpoint(lab: Lab) -> None:

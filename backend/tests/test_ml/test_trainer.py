@@ -15,7 +15,7 @@ from app.ml.landmarks.augment import AugmentConfig
 from app.ml.model import build_model
 from app.ml.model_configs import Architecture, get_model_config
 from app.ml.recordings.labels import BACKGROUND
-from app.ml.trainer import Progress, SignTrainer, TrainingResult, predict_logits
+from app.ml.trainer import Progress, SignTrainer, TrainingResult, TrainingStoppedError, predict_logits
 from app.ml.training.averaging import WeightAverage
 from app.ml.training.config import Precision, TrainerConfig
 from app.ml.training.mixup import mix
@@ -111,6 +111,25 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     resumed = trainer.fit(train, val=val, checkpoint=checkpoint, on_progress=watch)
 
     assert [progress.step for progress in watch.seen] == [5, 6]
+    assert_equal(resumed, uninterrupted)
+    assert resumed.history == uninterrupted.history
+
+
+def test_a_run_that_is_stopped_goes_on_from_that_very_step(
+    train: LandmarkDataset, val: LandmarkDataset, tmp_path: Path
+) -> None:
+    def stop_at_3(progress: Progress) -> None:
+        if progress.step == 3:
+            raise TrainingStoppedError
+
+    trainer, checkpoint, watch = SignTrainer(TINY, CONFIG), tmp_path / "run.ckpt", Watch()
+    uninterrupted = trainer.fit(train, val=val)
+
+    with pytest.raises(TrainingStoppedError):
+        trainer.fit(train, val=val, checkpoint=checkpoint, on_progress=stop_at_3)
+    resumed = trainer.fit(train, val=val, checkpoint=checkpoint, on_progress=watch)
+
+    assert [progress.step for progress in watch.seen] == [4, 5, 6]
     assert_equal(resumed, uninterrupted)
     assert resumed.history == uninterrupted.history
 

@@ -87,7 +87,8 @@ export const trainingEn = {
     minutes: (minutes: number) => (minutes === 1 ? 'about 1 minute left' : `about ${minutes} minutes left`),
     hours: (hours: number, minutes: number) => `about ${hours} h ${minutes} min left`,
   },
-  resumedFrom: (step: number) => `Went on from step ${step}.`,
+  resumedFrom: (step: number) =>
+    step === 0 ? 'Began again: it had ended before its first step was kept.' : `Went on from step ${step}.`,
   cancel: 'Cancel',
   resume: 'Resume',
   delete: 'Delete',

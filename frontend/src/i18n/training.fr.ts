@@ -100,7 +100,10 @@ export const trainingFr: typeof trainingEn = {
     minutes: (minutes) => `il reste environ ${plural(minutes, 'minute', 'minutes')}`,
     hours: (hours, minutes) => `il reste environ ${hours} h ${minutes} min`,
   },
-  resumedFrom: (step) => `Repris à l’étape ${step}.`,
+  resumedFrom: (step) =>
+    step === 0
+      ? 'Recommencé\u00a0: il s’était arrêté avant que sa première étape soit gardée.'
+      : `Repris à l’étape ${step}.`,
   cancel: 'Annuler',
   resume: 'Reprendre',
   delete: 'Supprimer',

@@ -224,6 +224,8 @@ describe('a training', () => {
     })
     await say(update({ session: { ...SESSION, attempt: 2, resumed_from: 20 }, cursor: 5 }))
     expect(await screen.findByText('Went on from step 20.')).toBeVisible()
+    await say(update({ session: { ...SESSION, attempt: 2, resumed_from: 0 }, cursor: 6 }))
+    expect(await screen.findByText('Began again: it had ended before its first step was kept.')).toBeVisible()
     expect(asked.map(([what]) => what.split('/').at(-1))).toEqual(['cancel', 'resume'])
   })
 
