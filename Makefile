@@ -90,9 +90,14 @@ setup: $(BASE) $(PAGE) ## install and build only, start nothing
 
 ##@ Work on it
 
+# Browser tests have a process of their own: Playwright's event loop would stay in the way of every asyncio test after it.
+# make test PYTEST_ARGS='--random-order' runs the files, and the tests in them, in another order each time.
+TEST_PROCESSES ?= 2
+PYTEST_ARGS ?=
 .PHONY: test
 test: $(DEV) $(PAGE) ## set up the development tools and pass every test
-	cd backend && $(PYTHON_BIN) -m pytest $(PYTEST_ARGS)
+	cd backend && $(PYTHON_BIN) -m pytest -n $(TEST_PROCESSES) --dist loadfile --durations 10 --ignore tests/e2e $(PYTEST_ARGS)
+	cd backend && $(PYTHON_BIN) -m pytest --durations 10 tests/e2e $(PYTEST_ARGS)
 	cd frontend && npm run --silent test
 
 .PHONY: check

@@ -44,6 +44,30 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(MissingBinaryGate(), "missing-binary-gate")
 
 
+BROWSER_FIXTURE = "playwright"
+"""Playwright's synchronous driver leaves an event loop in pytest's thread, and every asyncio test after it fails."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Never let browser tests and others meet in one process: where both are asked for, the browser tests are left."""
+    browser = [item for item in items if BROWSER_FIXTURE in getattr(item, "fixturenames", ())]
+    if browser and len(browser) < len(items):
+        items[:] = [item for item in items if item not in browser]
+        config.hook.pytest_deselected(items=browser)
+        config.stash[_LEFT_OUT] = len(browser)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where the browser tests went."""
+    num_left_out = config.stash.get(_LEFT_OUT, 0)
+    if num_left_out:
+        how = "in a process of their own: python -m pytest tests/e2e"
+        terminalreporter.write_line(f"browser tests left out: {num_left_out}; {how}", yellow=True)
+
+
+_LEFT_OUT = pytest.StashKey[int]()
+
+
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model that recognises the parametric signer's signs; copy it before changing anything in it."""
