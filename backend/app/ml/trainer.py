@@ -139,20 +139,15 @@ class SignTrainer:
 
             def keep() -> None:
                 if checkpoint is not None and world.is_first:
-                    state = {**run.state_dict(), "sampler": sampler.state_dict()}
-                    save_checkpoint(checkpoint, state=state, identity=identity)
+                    kept = {**run.state_dict(), "sampler": sampler.state_dict()}
+                    save_checkpoint(checkpoint, state=kept, identity=identity)
 
             asked_s = time.monotonic()
             for step, batch in self._batches(run, sampler, train):
                 waited_s = time.monotonic() - asked_s
                 loss = run.train_step(batch)
-                progress = Progress(
-                    step=step + 1,
-                    steps=config.steps,
-                    loss=loss,
-                    learning_rate=run.learning_rate(step),
-                    waited_s=waited_s,
-                )
+                rate = run.learning_rate(step)
+                progress = Progress(step=step + 1, steps=config.steps, loss=loss, learning_rate=rate, waited_s=waited_s)
                 if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
                     progress = run.note(replace(progress, val_accuracy=self._validate(run, val)))
                     keep()

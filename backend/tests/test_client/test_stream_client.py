@@ -160,10 +160,19 @@ async def test_a_server_that_does_not_come_back_is_given_up(tmp_path: Path, line
     async with serve(tmp_path) as server:
         line.target_port = server.port
         url = f"ws://127.0.0.1:{line.port}/api/v1/translate/stream"
-        async with StreamClient(url, patience=Patience(give_up_s=0.5)) as client, asyncio.TaskGroup() as tasks:
-            tasks.create_task(cut_after(line, 0.3))
+        heard = asyncio.Event()
+        async with (
+            StreamClient(url, patience=Patience(give_up_s=0.5), on_message=lambda *_: heard.set()) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(cut_once(line, heard))
             with pytest.raises(ServerUnreachableError, match="lost the connection to"):
                 await client.play(signing_clip("hello"))
+
+
+async def cut_once(line: FaultProxy, happened: asyncio.Event) -> None:
+    await happened.wait()
+    line.cut()
 
 
 async def cut_after(line: FaultProxy, seconds: float, *, mend_after_s: float | None = None) -> None:

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import psutil
 import pytest
 
 from app.harness.server_process import worker_pids
-from tests.e2e.live_server import OPERATOR_TOKEN, LiveServer
+from tests.e2e.live_server import BACKEND, OPERATOR_TOKEN, LiveServer
 
 
 def workers_of(server: LiveServer) -> set[int]:
@@ -85,13 +87,36 @@ def test_two_workers_share_port_and_token_and_are_replaced_when_they_die(server:
     assert "worker" in server.log_file.read_text()
 
 
-def test_workers_that_can_never_start_end_the_server(server: LiveServer, tmp_path: Path) -> None:
+SUPERVISE = """
+import sys
+from app.core.config import load_settings
+from app.server import bind_beside
+from app.services.operator_service import load_operator
+from app.supervisor import WorkerSupervisor
+
+settings = load_settings()
+operator, _ = load_operator(settings.data_dir, configured="operator-token-of-the-tests")
+sys.exit(WorkerSupervisor(settings, operator, bind_beside(settings, port=0)).run())
+"""
+"""A server whose settings `app.main` would have refused: what fails in the workers alone cannot be foreseen."""
+
+
+def test_workers_that_can_never_start_end_the_server(tmp_path: Path) -> None:
     broken = tmp_path / "broken.pem"
     broken.write_text("not a certificate")
-    server.settings |= {"TLS__CERTIFICATE": str(broken), "TLS__KEY": str(broken)}
+    settings = {"PORT": "0", "WORKERS": "2", "DATA_DIR": tmp_path, "TLS__CERTIFICATE": broken, "TLS__KEY": broken}
 
-    with pytest.raises(RuntimeError, match="cannot start"):
-        server.start()
+    ended = subprocess.run(
+        ["env", *(f"SIGNFLOW_{name}={value}" for name, value in settings.items()), sys.executable, "-c", SUPERVISE],
+        cwd=BACKEND,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "cannot start" in ended.stderr
 
 
 def test_workers_do_not_outlive_their_supervisor(server: LiveServer) -> None:
