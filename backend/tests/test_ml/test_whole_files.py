@@ -82,4 +82,5 @@ def test_arrays_keep_the_name_that_they_were_given(tmp_path: Path) -> None:
 
     assert [file.name for file in tmp_path.iterdir()] == ["clip.v1"]
     with np.load(tmp_path / "clip.v1") as saved:
+        assert saved.files == ["values", "text"]
         assert (saved["values"].tolist(), str(saved["text"])) == ([0, 1, 2], "hello")

@@ -56,7 +56,7 @@ def write_text_whole(path: Path, text: str) -> None:
 def write_arrays_whole(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
     """As `write_whole`, for a compressed `.npz` of these arrays, under whatever suffix `path` has."""
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **dict(arrays))
+    np.savez_compressed(content, **dict(arrays))
     write_whole(path, content.getvalue())
 
 
