@@ -77,7 +77,6 @@ def _measure(rounds: int, multiprocess_dir: Path | None) -> dict[str, float]:
         metrics.inference.stage_done(Stage.SEGMENT, 3e-4)
 
     def answer() -> None:
-        metrics.inference.stage_done(Stage.FEATURES, 0.001)
         metrics.inference.stage_done(Stage.MODEL, 0.001)
         metrics.inference.batch_run(1)
         metrics.inference.answered(prediction, 0.002)

@@ -2,7 +2,7 @@
 
 Side by side: one window a call (single), through the batch queue (batch) and, where asked for, from there to an
 inference server (remote: it answers, or the measurement fails), for 1, 8 and 32 clients that ask again as soon as they
-are answered; where the time of a call goes (features, model, answers); and the ratio to a loop around the bare runtime
+are answered; where the time of a call goes (stacking, model, answers); and the ratio to a loop around the bare runtime
 on the same work. A calibration loop's time stands beside every figure, because machines differ and drift. Prints the
 settings that it would choose. Windows are made up: speed does not depend on what is signed, nor on what was learned, so
 `--network large` measures a network that nobody has trained yet.
@@ -157,12 +157,12 @@ def _make_windows(window_ms: float, *, fps: float, seed: int) -> list[LandmarkWi
 
 
 def _print(console: Console, reports: Sequence[BackendFigures]) -> None:
-    calls = Table("backend", "windows a call", "features", "model", "answers", "bare loop/s", "calibration", box=None)
+    calls = Table("backend", "windows a call", "stacking", "model", "answers", "bare loop/s", "calibration", box=None)
     loads = Table("backend", "mode", "clients", "windows/s", "p50", "p95", "p99", "of bare", "calibration", box=None)
     for report in reports:
         name = report.backend if report.device == "cpu" else f"{report.backend} on {report.device}"
         for call in report.calls:
-            times = (f"{value:.3f}" for value in (call.features_ms, call.model_ms, call.answers_ms))
+            times = (f"{value:.3f}" for value in (call.stack_ms, call.model_ms, call.answers_ms))
             bare = f"{call.bare_windows_per_s:.0f}"
             calls.add_row(name, str(call.batch_size), *times, bare, f"{call.calibration_ms:.1f}")
         for load in report.loads:
@@ -175,9 +175,8 @@ def _print(console: Console, reports: Sequence[BackendFigures]) -> None:
     console.print(loads)
     best = max(reports, key=lambda report: report.advice.windows_per_s)
     advice = best.advice
-    setting = best.backend.partition("-f32")[0].partition("-bf16")[0]
     console.print("\nThese figures speak for", style="bold")
-    console.print(f"SIGNFLOW_INFERENCE__BACKEND={setting}", highlight=False)
+    console.print(f"SIGNFLOW_INFERENCE__BACKEND={best.backend}", highlight=False)
     console.print(f"SIGNFLOW_BATCH__BATCH_SIZE={advice.batch_size}", highlight=False)
     console.print(f"SIGNFLOW_BATCH__MAX_LATENCY_MS={advice.max_latency_ms:g}", highlight=False)
     console.print(

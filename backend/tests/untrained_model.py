@@ -1,22 +1,27 @@
 """Model files with random weights: everything about artifacts can be tested without training anything."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from onnx import load as onnx_load
 
-from app.ml.artifacts.files import save_torch_artifact
+from app.ml.artifacts.files import save_torch_artifact, write_onnx_artifact
 from app.ml.artifacts.manifest import Calibration, ModelManifest, SignLabel
 from app.ml.export import export_to_onnx
+from app.ml.inference.torch_backend import load_model
+from app.ml.landmarks.batches import WindowBatch
 from app.ml.landmarks.features import get_feature_spec
+from app.ml.landmarks.layout import LEFT_HAND, NUM_POINTS
 from app.ml.model import build_model
 from app.ml.model_configs import get_model_config
-from app.ml.types import BoolArray, FloatArray, LandmarkWindow
+from app.ml.types import LandmarkWindow
 from tests.parametric_signer import make_person, perform_sign
 
 LABELS = ("bird", "house", "idle", "rain", "river", "stone", "sun")
-SPEC, NUM_FEATURES = "base469", 469
+SPEC = "base469"
 
 
 def make_manifest(
@@ -67,14 +72,49 @@ def write_untrained_model(
     return manifest
 
 
+def write_feature_model(folder: Path, *, config: str = "tiny", prototypes: str = "") -> Path:
+    """Write `model_v1.pt`, and `model_v1.onnx` as it was written before landmarks went in; returns the former."""
+    manifest = write_untrained_model(folder, manifest=make_manifest(config=config, prototypes=prototypes), onnx=False)
+    source = folder / "model_v1.pt"
+    network, _ = load_model(source)
+    spec = get_feature_spec(manifest.feature_spec)
+    names = [spec.input_name, "mask", "logits", "embedding", "signing"]
+    target = folder / "traced.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, 31, *spec.shape), torch.ones(2, 31, dtype=torch.bool)),
+            target,
+            input_names=names[:2],
+            output_names=names[2:],
+            opset_version=17,
+            dynamic_axes={name: {0: "batch"} if name in names[2:4] else {0: "batch", 1: "time"} for name in names},
+            dynamo=False,
+        )
+    model = onnx_load(target)
+    target.unlink()
+    (output,) = (value for value in model.graph.output if value.name == "embedding")
+    output.type.tensor_type.shape.dim[1].dim_value = network.config.embedding
+    write_onnx_artifact(source.with_suffix(".onnx"), model=model.SerializeToString(), manifest=manifest, interface="")
+    return source
+
+
 def make_window(label: str = "sun", *, seed: int = 0, fps: float = 20.0) -> LandmarkWindow:
     """A window of somebody performing a sign."""
     return perform_sign(make_person(seed), label, seed=seed, fps=fps).to_window()
 
 
-def random_batch(batch: int, length: int, *, seed: int = 0) -> tuple[FloatArray, BoolArray]:
-    """Features `[B, T, F]` and a mask `[B, T]` in which every row but the first is padded at its end."""
+def random_batch(batch: int, length: int, *, seed: int = 0) -> WindowBatch:
+    """Points anywhere, a hand missing here and there, and a mask in which every row but the first is padded at its
+    end."""
     generator = np.random.default_rng(seed)
-    features = generator.standard_normal((batch, length, NUM_FEATURES)).astype(np.float32)
+    landmarks = generator.random((batch, length, NUM_POINTS, 3), np.float32)
+    landmarks[generator.random((batch, length)) < 0.2, LEFT_HAND] = np.nan
     lengths = np.maximum(length - np.arange(batch) * length // (batch + 1), 1)
-    return features, np.arange(length) < lengths[:, None]
+    return WindowBatch(
+        landmarks=landmarks,
+        times_ms=np.cumsum(generator.uniform(20, 60, (batch, length)), axis=1),
+        aspect=generator.uniform(0.5, 2.0, batch).astype(np.float32),
+        mask=np.arange(length) < lengths[:, None],
+    )

@@ -1,6 +1,10 @@
-"""Exports a trained `.pt` model to ONNX, and proves that the file answers as its source does before saying so.
+"""Exports a trained model to ONNX, and proves that the file answers as its source does before saying so.
 
     python -m app.ml.export --model-path data/models/model_v1.pt --output model.onnx [--int8]
+
+The file takes what a camera gives and gives answers (`artifacts/interface.py`): features, network and what follows from
+it are traced one by one and joined. Joining needs no weights, so a `.onnx` file from before landmarks went in is
+converted by the same command, its network's graph left as it is.
 
 Opset 17, dynamic batch and time axes. PyTorch's older, tracing exporter is used on purpose: the newer one reaches opset
 17 only by conversion, and writes Split nodes that ONNX Runtime refuses.
@@ -9,9 +13,10 @@ Opset 17, dynamic batch and time axes. PyTorch's older, tracing exporter is used
 import sys
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 import numpy as np
 import typer
@@ -20,20 +25,30 @@ from rich.markup import escape
 
 try:
     import onnx
+    import onnx.compose
+    import onnxruntime as ort
     import torch
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
+    from torch import Tensor, nn
 except ModuleNotFoundError as error:
     if __name__ != "__main__":
         raise
     sys.stderr.write(f"error: exporting needs the package {error.name}; 'make lab' installs it\n")
     raise SystemExit(2) from error
 
-from app.ml.artifacts.files import write_onnx_artifact
-from app.ml.artifacts.manifest import check_feature_spec
+from app.ml.artifacts.files import read_onnx_artifact, write_onnx_artifact
+from app.ml.artifacts.interface import INPUT_NAMES, OLD_INPUTS, describe_interface, output_names
+from app.ml.artifacts.manifest import ModelManifest, check_feature_spec
+from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import ArtifactError, ExportError, MlError
-from app.ml.inference.backends import OUTPUT_NAMES, Backend, OnnxBackend
 from app.ml.inference.torch_backend import TorchBackend, load_model
+from app.ml.landmarks.batches import WindowBatch
 from app.ml.landmarks.features import FeatureSpec, get_feature_spec
+from app.ml.landmarks.layout import NUM_POINTS
+from app.ml.model import SignEncoder
+from app.ml.network.landmark_features import LandmarkFeatures
+from app.ml.network.recogniser import Conclusion
+from app.ml.types import FloatArray
 
 OPSET: Final = 17
 MAX_DIFFERENCE: Final = 1e-4
@@ -41,9 +56,17 @@ MAX_DIFFERENCE: Final = 1e-4
 MAX_DIFFERENCE_INT8: Final = 0.5
 """Int8 changes the numbers; this tells rounding from nonsense; `evaluate_models` says what it does to the answers."""
 _MISSING: Final = 0.2
-"""Share of the joints that are missing in the landmarks that the check runs on."""
+"""Share of the frames in which a part is missing, of the windows that the check runs on."""
 _CHECKED_SHAPES: Final = ((1, 1), (1, 23), (3, 40), (8, 97))
 """Batch size and length; none is the one that was traced."""
+_NETWORK_OUTPUTS: Final = ("logits", "embedding", "signing_curve")
+_WINDOWS: Final = {
+    "landmarks": {0: "batch", 1: "time"},
+    "times_ms": {0: "batch", 1: "time"},
+    "aspect": {0: "batch"},
+    "mask": {0: "batch", 1: "time"},
+}
+_STEPS: Final = {0: "batch", 1: "steps"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,34 +78,49 @@ class ExportReport:
     max_difference: float
 
 
+class Runs(Protocol):
+    """Something that answers windows as a backend does."""
+
+    def run(self, batch: WindowBatch) -> BackendOutput: ...
+
+
 def export_to_onnx(model_path: Path, output: Path, *, int8: bool = False) -> ExportReport:
     """Export and check a model; `output` appears only when the check has passed.
 
     Args:
-        model_path: a `.pt` artifact.
+        model_path: a `.pt` artifact, or an `.onnx` file from before landmarks went in.
         output: the `.onnx` file to write; in a model folder `model_vN.onnx`, or `model_vN.int8.onnx` when `int8`.
-        int8: quantise the weights to int8, with scales of activations taken at run time.
+        int8: quantise the network's weights to int8, with scales of activations taken at run time.
 
     Raises:
-        ArtifactError: the source cannot be used, or the output cannot be an ONNX file.
+        ArtifactError: the source cannot be used or needs no conversion, or the output cannot be an ONNX file.
         ExportError: the opset is not 17, or the answers differ by more than rounding explains.
     """
-    for path, suffix in ((model_path, ".pt"), (output, ".onnx")):
-        if path.suffix != suffix or path.is_dir():
-            msg = f"{path} is no {suffix} file: a trained .pt file is read, an .onnx file is written"
+    for path, suffixes in ((model_path, (".pt", ".onnx")), (output, (".onnx",))):
+        if path.suffix not in suffixes or path.is_dir():
+            msg = (
+                f"{path} is no {' or '.join(suffixes)} file: a trained .pt file, or an older .onnx file, is read; an "
+                ".onnx file is written"
+            )
             raise ArtifactError(msg)
-    network, manifest = load_model(model_path)
-    check_feature_spec(manifest)
-    graph = _trace(network, get_feature_spec(manifest.feature_spec))
+    source, network, manifest, precision = _open(model_path, int8=int8)
+    limit = MAX_DIFFERENCE
     if int8:
-        graph = _quantise(graph)
+        network, precision, limit = _quantise(network), "int8", MAX_DIFFERENCE_INT8
+    graph = _assemble(network, manifest)
     opset = _require_opset(graph)
+    embedding = _lengths_of(graph, "embedding")[-1]
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
         candidate = Path(folder) / output.name
-        write_onnx_artifact(candidate, model=graph, manifest=manifest, precision="int8" if int8 else "f32")
-        difference = measure_difference(TorchBackend(model_path), OnnxBackend(candidate))
-        limit = MAX_DIFFERENCE_INT8 if int8 else MAX_DIFFERENCE
+        write_onnx_artifact(
+            candidate,
+            model=graph.SerializeToString(),
+            manifest=manifest,
+            interface=describe_interface(manifest, embedding=embedding),
+            precision=precision,
+        )
+        difference = measure_difference(source, OnnxBackend(candidate))
         if not difference <= limit:
             msg = (
                 f"{output.name} answers differently from {model_path.name}: "
@@ -93,79 +131,219 @@ def export_to_onnx(model_path: Path, output: Path, *, int8: bool = False) -> Exp
     return ExportReport(path=output, opset=opset, max_difference=difference)
 
 
-def measure_difference(first: Backend, second: Backend) -> float:
-    """Largest absolute difference between two backends, over all outputs, batch sizes and lengths, with padding.
+def measure_difference(first: Runs, second: Runs) -> float:
+    """Largest absolute difference between two that answer, over all outputs, batch sizes and lengths, with padding.
 
-    Padded steps hold large values: an export that lets them leak is seen at once. The `signing` of padded steps means
+    Padded frames hold large values: an export that lets them leak is seen at once. The `signing` of padded frames means
     nothing and is left out.
     """
     generator = np.random.default_rng(0)
-    spec = get_feature_spec(first.manifest.feature_spec)
     worst = 0.0
-    for batch, length in _CHECKED_SHAPES:
-        features = generator.standard_normal((batch, length, *spec.shape)).astype(np.float32)
-        if spec.is_landmarks:
-            features[generator.random(features.shape[:3]) < _MISSING] = np.nan
-        lengths = np.maximum(length - np.arange(batch) * length // (batch + 1), 1)
-        mask = np.arange(length) < lengths[:, None]
-        features[~mask] = 1e3
-        ours, theirs = first.run(features, mask), second.run(features, mask)
+    for shape in _CHECKED_SHAPES:
+        batch = _make_batch(shape, generator)
+        ours, theirs = first.run(batch), second.run(batch)
         worst = max(
             worst,
             float(np.abs(ours.logits - theirs.logits).max()),
             float(np.abs(ours.embedding - theirs.embedding).max()),
-            float(np.abs(ours.signing - theirs.signing)[mask].max()),
+            float(np.abs(ours.signing - theirs.signing)[batch.mask].max()),
+            float(np.abs(ours.familiarity - theirs.familiarity).max(initial=0.0)),
         )
     return worst
 
 
-def _trace(network: torch.nn.Module, spec: FeatureSpec) -> bytes:
+def _make_batch(shape: tuple[int, int], generator: np.random.Generator) -> WindowBatch:
+    """Points anywhere in the frame, parts missing here and there, at some 25 frames a second."""
+    batch, length = shape
+    landmarks = generator.random((*shape, NUM_POINTS, 3), np.float32)
+    missing = np.repeat(generator.random((*shape, 3)) < _MISSING, (33, 21, 21), axis=2)
+    landmarks[missing] = np.nan
+    lengths = np.maximum(length - np.arange(batch) * length // (batch + 1), 1)
+    mask = np.arange(length) < lengths[:, None]
+    landmarks[~mask] = 1e3
+    return WindowBatch(
+        landmarks=landmarks,
+        times_ms=1e12 + np.cumsum(generator.uniform(30, 50, shape), axis=1),
+        aspect=generator.uniform(0.5, 2.0, batch).astype(np.float32),
+        mask=mask,
+    )
+
+
+def _open(path: Path, *, int8: bool) -> tuple[Runs, onnx.ModelProto, ModelManifest, str]:
+    """What answers as the source does, its bare network's graph, its manifest and the precision of its weights."""
+    if path.suffix != ".onnx":
+        network, manifest = load_model(path)
+        check_feature_spec(manifest)
+        return TorchBackend(path), _trace_network(network, get_feature_spec(manifest.feature_spec)), manifest, "f32"
+    artifact = read_onnx_artifact(path)
+    check_feature_spec(artifact.manifest)
+    if artifact.interface:
+        msg = f"{path} takes landmarks already: there is nothing to convert"
+        raise ArtifactError(msg)
+    if int8:
+        msg = f"{path} cannot be quantised; export it from its .pt file, or leave out --int8"
+        raise ArtifactError(msg)
+    model = onnx.load_from_string(artifact.content)
+    names = {value.name for value in (*model.graph.input, *model.graph.output)}
+    if not any(names == {*inputs, "logits", "embedding", "signing"} for inputs in OLD_INPUTS):
+        msg = f"{path} takes and gives {', '.join(sorted(names))}: no model of ours did"
+        raise ArtifactError(msg)
+    del model.metadata_props[:]
+    source = _BareNetwork(model, artifact.manifest)
+    _rename(model, {"signing": "signing_curve", source.feature_input: "features"})
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.dim_param == "time":
+                side.dim_param = "steps"
+    return source, model, artifact.manifest, artifact.precision
+
+
+class _BareNetwork:
+    """A file from before landmarks went in, with its features and answers worked out here."""
+
+    def __init__(self, model: onnx.ModelProto, manifest: ModelManifest) -> None:
+        spec = get_feature_spec(manifest.feature_spec)
+        self.feature_input = "landmarks" if spec.is_landmarks else "features"
+        try:
+            self._session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        except LOAD_ERRORS as error:
+            msg = f"ONNX Runtime {ort.__version__} cannot load the source ({error})"
+            raise ArtifactError(msg) from error
+        self._features = LandmarkFeatures(spec).eval()
+        self._conclusion = Conclusion(_prototypes_of(manifest)).eval()
+
+    def run(self, batch: WindowBatch) -> BackendOutput:
+        with torch.inference_mode():
+            inputs = (torch.from_numpy(batch.tensors[name]) for name in INPUT_NAMES)
+            features = self._features(*inputs)
+            feeds = {self.feature_input: features.values.numpy(), "mask": features.mask.numpy()}
+            outputs = map(np.asarray, self._session.run(("logits", "embedding", "signing"), feeds))
+            logits, embedding, curve = outputs
+            signing, familiarity = self._conclusion(
+                torch.from_numpy(embedding), torch.from_numpy(curve), features.to_frames
+            )
+        return BackendOutput(
+            logits=logits, embedding=embedding, signing=signing.numpy(), familiarity=familiarity.numpy()
+        )
+
+
+def _prototypes_of(manifest: ModelManifest) -> FloatArray:
+    return prototypes_from_text(manifest.prototypes, num_labels=len(manifest.labels))
+
+
+def _assemble(network: onnx.ModelProto, manifest: ModelManifest) -> onnx.ModelProto:
+    """Join features, network and conclusion into one graph."""
+    spec = get_feature_spec(manifest.feature_spec)
+    batch = _make_batch((2, 31), np.random.default_rng(1))
+    inputs = tuple(torch.from_numpy(batch.tensors[name]) for name in INPUT_NAMES)
+    features_module = LandmarkFeatures(spec).eval()
+    features = _trace(
+        features_module,
+        inputs,
+        inputs={name: _WINDOWS[name] for name in INPUT_NAMES},
+        outputs={"features": _STEPS, "grid_mask": _STEPS, "to_frames": {0: "batch", 1: "time", 2: "steps"}},
+    )
+    embedding = _lengths_of(network, "embedding")[-1]
+    described = features_module(*inputs)
+    steps = described.mask.shape[1]
+    names = output_names(manifest)[2:]
+    conclusion = _trace(
+        Conclusion(_prototypes_of(manifest)).eval(),
+        (torch.rand(2, embedding), torch.rand(2, steps), described.to_frames),
+        inputs={"embedding": {0: "batch"}, "curve": _STEPS, "to_frames": {0: "batch", 1: "time", 2: "steps"}},
+        outputs={name: {"signing": _WINDOWS["mask"], "familiarity": {0: "batch"}}[name] for name in names},
+    )
+    for model in (features, conclusion):
+        model.ir_version = network.ir_version
+    joined = onnx.compose.merge_models(
+        onnx.compose.add_prefix(features, "features.", rename_inputs=False, rename_outputs=False),
+        onnx.compose.add_prefix(network, "network."),
+        io_map=[("features", "network.features"), ("grid_mask", "network.mask")],
+        outputs=["to_frames", *(f"network.{name}" for name in _NETWORK_OUTPUTS)],
+    )
+    joined = onnx.compose.merge_models(
+        joined,
+        onnx.compose.add_prefix(conclusion, "answers."),
+        io_map=[
+            ("network.embedding", "answers.embedding"),
+            ("network.signing_curve", "answers.curve"),
+            ("to_frames", "answers.to_frames"),
+        ],
+        outputs=["network.logits", "network.embedding", *(f"answers.{name}" for name in names)],
+    )
+    opsets = {(entry.domain, entry.version) for model in (features, network) for entry in model.opset_import}
+    del joined.opset_import[:]  # joining repeats them
+    joined.opset_import.extend(onnx.helper.make_opsetid(*one) for one in sorted(opsets))
+    renamed = {"network.logits": "logits", "network.embedding": "embedding"}
+    _rename(joined, renamed | {f"answers.{name}": name for name in names})
+    return joined
+
+
+def _rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Give values of a graph other names, wherever they stand."""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        value.name = names.get(value.name, value.name)
+    for node in model.graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(one, one) for one in values]
+
+
+def _lengths_of(model: onnx.ModelProto, output: str) -> list[int]:
+    (value,) = (one for one in model.graph.output if one.name == output)
+    return [side.dim_value for side in value.type.tensor_type.shape.dim]
+
+
+def _trace_network(network: SignEncoder, spec: FeatureSpec) -> onnx.ModelProto:
     features = torch.zeros(2, 31, *spec.shape)
     mask = torch.ones(2, 31, dtype=torch.bool)
     mask[1, 20:] = False
-    batch_and_time = {0: "batch", 1: "time"}
+    steps = {"logits": {0: "batch"}, "embedding": {0: "batch"}, "signing_curve": _STEPS}
+    model = _trace(network, (features, mask), inputs={"features": _STEPS, "mask": _STEPS}, outputs=steps)
+    # The tracer loses the embedding's width in a division by its length; enrolment of new signs reads it.
+    (output,) = (value for value in model.graph.output if value.name == "embedding")
+    output.type.tensor_type.shape.dim[1].dim_value = network.config.embedding
+    return model
+
+
+def _trace(
+    module: nn.Module,
+    arguments: Sequence[Tensor],
+    *,
+    inputs: Mapping[str, Mapping[int, str]],
+    outputs: Mapping[str, Mapping[int, str]],
+) -> onnx.ModelProto:
+    """Trace a module; names of its inputs and outputs go with those of their axes that may have any length."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         target = Path(folder) / "traced.onnx"
         # The tracer warns that it is the older exporter, and of shapes that become constants: `export_to_onnx` checks
         # the answers at other shapes.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network,
-            (features, mask),
+            module,
+            tuple(arguments),
             target,
-            input_names=[spec.input_name, "mask"],
-            output_names=list(OUTPUT_NAMES),
+            input_names=list(inputs),
+            output_names=list(outputs),
             opset_version=OPSET,
-            dynamic_axes={
-                spec.input_name: batch_and_time,
-                "mask": batch_and_time,
-                "logits": {0: "batch"},
-                "embedding": {0: "batch"},
-                "signing": batch_and_time,
-            },
+            dynamic_axes={name: dict(axes) for name, axes in (*inputs.items(), *outputs.items())},
             dynamo=False,
         )
-        model = onnx.load(target)
-    # The tracer loses the embedding's width in a division by its length; enrolment of new signs reads it.
-    (output,) = (value for value in model.graph.output if value.name == "embedding")
-    output.type.tensor_type.shape.dim[1].dim_value = network(features, mask).embedding.shape[1]
-    return model.SerializeToString()
+        return onnx.load(target)
 
 
-def _quantise(graph: bytes) -> bytes:
+def _quantise(network: onnx.ModelProto) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, target = (Path(folder) / name for name in ("f32.onnx", "prepared.onnx", "int8.onnx"))
-        source.write_bytes(graph)
+        onnx.save(network, source)
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         # Per channel costs nothing at run time and keeps rows of very different size apart.
         quantize_dynamic(prepared, target, weight_type=QuantType.QInt8, per_channel=True)
-        return target.read_bytes()
+        return onnx.load(target)
 
 
-def _require_opset(graph: bytes) -> int:
-    model = onnx.load_from_string(graph)
-    onnx.checker.check_model(model)
-    (opset,) = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+def _require_opset(graph: onnx.ModelProto) -> int:
+    onnx.checker.check_model(graph)
+    (opset,) = (entry.version for entry in graph.opset_import if entry.domain in ("", "ai.onnx"))
     if opset != OPSET:
         msg = f"the exporter wrote opset {opset}, {OPSET} is promised; an operator of the model needs a newer one"
         raise ExportError(msg)
@@ -173,7 +351,9 @@ def _require_opset(graph: bytes) -> int:
 
 
 def main(
-    model_path: Annotated[Path, typer.Option(help="Trained model, a .pt file.")],
+    model_path: Annotated[
+        Path, typer.Option(help="Trained model: a .pt file, or an .onnx file from before landmarks went in.")
+    ],
     output: Annotated[Path, typer.Option(help="ONNX file to write.")],
     *,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise the weights to int8.")] = False,

@@ -1,6 +1,6 @@
 """The in-process recogniser: a window of landmarks in, a calibrated answer or "not sure" out.
 
-window -> features -> batch padded under a mask -> logits, embedding -> best signs and how familiar -> threshold
+windows padded under a mask -> logits, signing curve, how familiar -> best signs -> threshold
 """
 
 import asyncio
@@ -18,23 +18,18 @@ import numpy as np
 from app.ml.artifacts.files import file_sha256, read_manifest
 from app.ml.artifacts.finding import ModelFiles, find_model
 from app.ml.artifacts.manifest import ModelManifest, check_feature_spec, require_same_model
-from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import ArtifactError, InvalidLandmarksError, MissingExtraError, ModelNotFoundError
 from app.ml.inference.backends import Backend, BackendOutput
-from app.ml.inference.decision import decide, sigmoid, to_prediction
-from app.ml.inference.familiarity import RawAnswers, measure_familiarity
+from app.ml.inference.decision import decide, to_prediction
+from app.ml.inference.familiarity import RawAnswers
 from app.ml.inference.loading import open_backend
-from app.ml.landmarks.features import FeatureBatch, extract_batch, get_feature_spec
-from app.ml.landmarks.normalise import check_window
+from app.ml.landmarks.batches import WindowBatch, split_windows, stack_windows
+from app.ml.landmarks.normalise import MAX_COORDINATE, MAX_WINDOW_MS, check_window
 from app.ml.metrics import NULL_METRICS, Fallback, InferenceMetrics, Stage
-from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
+from app.ml.types import LandmarkWindow, Prediction
 
 BackendChoice: TypeAlias = Literal["auto", "onnx", "onnx-int8", "torch", "openvino"]
 
-MAX_WINDOW_MS: Final = 60_000.0
-"""A longer window is refused: one absurd capture time would otherwise ask for a grid that fills the memory."""
-MAX_COORDINATE: Final = 1e3
-"""In frame sizes; no detector places a body further out, and the squares of much larger values overflow."""
 MAX_BATCH: Final = 32
 """Windows in one call of the backend; more are run in turns."""
 
@@ -75,9 +70,6 @@ class SignFlowInferencePipeline:
         self._backend = backend
         self._backend_info = backend_info
         self._metrics = metrics
-        self._spec = get_feature_spec(backend.manifest.feature_spec)
-        manifest = backend.manifest
-        self._prototypes = prototypes_from_text(manifest.prototypes, num_labels=len(manifest.labels))
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signflow-infer")
 
     @classmethod
@@ -211,39 +203,27 @@ class SignFlowInferencePipeline:
         """
         for window in windows:
             self.check(window)
-        answers: list[Prediction] = []
-        for start in range(0, len(windows), MAX_BATCH):
-            chosen = windows[start : start + MAX_BATCH]
-            features = self.prepare(chosen)
-            answers += self.conclude(chosen, features, self.run(features.values, features.mask))
-        return answers
+        answers: dict[int, Prediction] = {}
+        for group in split_windows(windows, max_batch=MAX_BATCH):
+            chosen = [windows[number] for number in group]
+            answers.update(zip(group, self.conclude(chosen, self.run(stack_windows(chosen))), strict=True))
+        return [answers[number] for number in range(len(windows))]
 
-    def prepare(self, windows: Sequence[LandmarkWindow]) -> FeatureBatch:
-        """What the model reads of checked windows: the first step of `infer_batch`."""
+    def run(self, batch: WindowBatch) -> BackendOutput:
+        """Run the bare model: the first step of `infer_batch`; see `Backend.run`."""
         begin_s = time.perf_counter()
-        features = extract_batch(windows, self._spec)
-        self._metrics.stage_done(Stage.FEATURES, time.perf_counter() - begin_s)
-        return features
-
-    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
-        """Run the bare model: the second step; see `Backend.run`."""
-        begin_s = time.perf_counter()
-        output = self._backend.run(features, mask)
+        output = self._backend.run(batch)
         self._metrics.stage_done(Stage.MODEL, time.perf_counter() - begin_s)
-        self._metrics.batch_run(len(features))
+        self._metrics.batch_run(len(batch.aspect))
         return output
 
-    def conclude(
-        self, windows: Sequence[LandmarkWindow], features: FeatureBatch, output: BackendOutput
-    ) -> list[Prediction]:
+    def conclude(self, windows: Sequence[LandmarkWindow], output: BackendOutput) -> list[Prediction]:
         """What the model's output for a batch means: the last step."""
-        decisions = decide(self._raw(output), self.manifest)
-        curves = sigmoid(output.signing)
-        answers: list[Prediction] = []
-        for row, (window, times_ms) in enumerate(zip(windows, features.times_ms, strict=True)):
-            signing = np.interp(window.times_ms, times_ms, curves[row, : len(times_ms)]).astype(np.float32)
-            answers.append(to_prediction(decisions, row, self.manifest, signing=signing))
-        return answers
+        decisions = decide(RawAnswers(output.logits, output.familiarity), self.manifest)
+        return [
+            to_prediction(decisions, row, self.manifest, signing=output.signing[row, : len(window.times_ms)])
+            for row, window in enumerate(windows)
+        ]
 
     def raw_batch(self, windows: Sequence[LandmarkWindow]) -> RawAnswers:
         """Logits and familiarity over the model's whole vocabulary, background included, for evaluation.
@@ -257,14 +237,12 @@ class SignFlowInferencePipeline:
         for window in windows:
             self.check(window)
         num_labels = len(self.manifest.labels)
-        rows = [RawAnswers(np.zeros((0, num_labels), np.float32), np.zeros((0, len(self._prototypes)), np.float32))]
-        for start in range(0, len(windows), MAX_BATCH):
-            features = self.prepare(windows[start : start + MAX_BATCH])
-            rows.append(self._raw(self.run(features.values, features.mask)))
-        return RawAnswers(*map(np.concatenate, zip(*rows, strict=True)))
-
-    def _raw(self, output: BackendOutput) -> RawAnswers:
-        return RawAnswers(output.logits, measure_familiarity(output.embedding, self._prototypes))
+        logits = np.zeros((len(windows), num_labels), np.float32)
+        familiarity = np.zeros((len(windows), num_labels if self.manifest.prototypes else 0), np.float32)
+        for group in split_windows(windows, max_batch=MAX_BATCH):
+            output = self.run(stack_windows([windows[number] for number in group]))
+            logits[group], familiarity[group] = output.logits, output.familiarity
+        return RawAnswers(logits, familiarity)
 
     def close(self) -> None:
         """Finish the call that runs, drop those that wait, and end the thread. A second call does nothing."""

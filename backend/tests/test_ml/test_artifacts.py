@@ -322,7 +322,7 @@ def test_labels_in_another_order_are_another_model() -> None:
 
 
 def test_file_hash_is_that_of_the_content(tmp_path: Path) -> None:
-    write_onnx_artifact(tmp_path / "a.onnx", model=b"", manifest=make_manifest())
+    write_onnx_artifact(tmp_path / "a.onnx", model=b"", manifest=make_manifest(), interface="")
 
     assert file_sha256(tmp_path / "a.onnx") == hashlib.sha256((tmp_path / "a.onnx").read_bytes()).hexdigest()
 

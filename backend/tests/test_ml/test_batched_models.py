@@ -15,9 +15,8 @@ from app.ml.types import LandmarkWindow
 from tests.parametric_signer import make_person, perform_sign
 from tests.untrained_model import write_untrained_model
 
-TOLERANCE: dict[BackendChoice, float] = {"onnx": 1e-5, "torch": 1e-5, "onnx-int8": 0.05, "openvino": 0.05}
-"""Of probabilities. Int8 takes its activations' scales over the whole batch, so company changes an answer a little;
-OpenVINO may choose bf16."""
+TOLERANCE: dict[BackendChoice, float] = {"onnx": 1e-5, "torch": 1e-5, "onnx-int8": 0.05, "openvino": 1e-4}
+"""Of probabilities. Int8 takes its activations' scales over the whole batch, so company changes an answer a little."""
 
 
 @pytest.fixture(scope="module")

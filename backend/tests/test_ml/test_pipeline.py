@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from app.ml.artifacts.files import file_sha256, write_onnx_artifact
+from app.ml.artifacts.interface import describe_interface
 from app.ml.artifacts.manifest import Calibration
 from app.ml.errors import (
     ArtifactError,
@@ -22,9 +23,10 @@ from app.ml.errors import (
 )
 from app.ml.inference.backends import BackendOutput
 from app.ml.inference.decision import decide
+from app.ml.landmarks.batches import WindowBatch
 from app.ml.pipeline import BackendInfo, SignFlowInferencePipeline
-from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
-from tests.untrained_model import LABELS, make_manifest, make_window, write_untrained_model
+from app.ml.types import LandmarkWindow, Prediction
+from tests.untrained_model import LABELS, make_manifest, make_window, write_feature_model, write_untrained_model
 
 
 class ScriptedBackend:
@@ -38,13 +40,14 @@ class ScriptedBackend:
         self.logits = np.array([logits.get(label, 0.0) for label in LABELS], np.float32)
         self.threads: list[str] = []
 
-    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
-        batch, length = mask.shape
+    def run(self, batch: WindowBatch) -> BackendOutput:
+        num_windows, length = batch.mask.shape
         self.threads.append(threading.current_thread().name)
         return BackendOutput(
-            logits=np.tile(self.logits, (batch, 1)),
-            embedding=np.zeros((batch, 4), np.float32),
-            signing=np.tile(np.linspace(-50, 50, length, dtype=np.float32), (batch, 1)),
+            logits=np.tile(self.logits, (num_windows, 1)),
+            embedding=np.zeros((num_windows, 4), np.float32),
+            signing=np.tile(np.linspace(0, 1, length, dtype=np.float32), (num_windows, 1)),
+            familiarity=np.zeros((num_windows, 0), np.float32),
         )
 
 
@@ -99,7 +102,7 @@ def test_onnx_is_preferred_and_described(pipeline: SignFlowInferencePipeline, so
 
 
 @pytest.mark.parametrize(
-    ("choice", "tolerance"), [("onnx", 1e-6), ("torch", 1e-5), ("onnx-int8", 0.05), ("openvino", 0.05)]
+    ("choice", "tolerance"), [("onnx", 1e-6), ("torch", 1e-5), ("onnx-int8", 0.05), ("openvino", 1e-4)]
 )
 def test_every_backend_gives_the_same_answer(
     pipeline: SignFlowInferencePipeline, source_dir: Path, choice: str, tolerance: float
@@ -308,7 +311,7 @@ def test_another_model_beside_a_broken_onnx_is_refused_with_the_difference(model
     del model.metadata_props[:]
     model.graph.node[0].op_type = "Imaginary"
     other = replace(make_manifest(), weights_sha256="ab", calibration=Calibration(temperature=9.0, threshold=0.1))
-    write_onnx_artifact(model_dir / "model_v1.onnx", model=model.SerializeToString(), manifest=other)
+    write_onnx_artifact(model_dir / "model_v1.onnx", model=model.SerializeToString(), manifest=other, interface="")
 
     with pytest.raises(ManifestMismatchError, match=r"are different models: calibration .*weights_sha256"):
         SignFlowInferencePipeline.load(model_dir)
@@ -319,10 +322,37 @@ def test_a_model_for_other_features_is_refused(model_dir: Path) -> None:
     del model.metadata_props[:]
     (model_dir / "model_v1.pt").unlink()
     manifest = replace(make_manifest(), feature_spec="base470")
-    write_onnx_artifact(model_dir / "model_v1.onnx", model=model.SerializeToString(), manifest=manifest)
+    interface = describe_interface(manifest, embedding=32)
+    write_onnx_artifact(
+        model_dir / "model_v1.onnx", model=model.SerializeToString(), manifest=manifest, interface=interface
+    )
 
     with pytest.raises(ManifestMismatchError, match="unknown feature spec 'base470'"):
         SignFlowInferencePipeline.load(model_dir)
+
+
+def test_a_file_from_before_landmarks_went_in_is_refused_with_the_command_that_converts_it(tmp_path: Path) -> None:
+    path = write_feature_model(tmp_path).with_suffix(".onnx")
+
+    with pytest.raises(ManifestMismatchError, match=r"takes features and mask, as models did .*convert it") as refused:
+        SignFlowInferencePipeline.load_file(path)
+
+    assert str(refused.value).endswith(f"python -m app.ml.export --model-path {path} --output {path}")
+
+
+def test_beside_its_torch_file_such_a_file_costs_one_warning_and_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_feature_model(tmp_path)
+
+    loaded = SignFlowInferencePipeline.load(tmp_path)
+
+    assert loaded.backend_info.name == "torch"
+    assert "python -m app.ml.export --model-path" in str(loaded.backend_info.fallback_reason)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("using model_v1.pt, because")
+    assert len(loaded.infer_batch([make_window()])) == 1
+    loaded.close()
 
 
 def test_a_torch_file_alone_is_used_without_a_warning(model_dir: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,6 +14,7 @@ import pytest
 from app.ml.errors import InvalidLandmarksError, RemoteMismatchError, RemoteModelError, RemoteUnavailableError
 from app.ml.inference.remote import RemoteOptions, RemotePredictor, RemoteProtocol
 from app.ml.inference.remote_policy import BreakerRules, BreakerState
+from app.ml.landmarks.batches import stack_windows
 from app.ml.landmarks.layout import LEFT_HAND
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.types import LandmarkWindow, Prediction
@@ -106,7 +107,7 @@ async def test_a_model_that_reads_landmarks_is_sent_landmarks_with_their_gaps(
 ) -> None:
     write_untrained_model(tmp_path, manifest=make_manifest(config="spatial"))
     pipeline = SignFlowInferencePipeline.load(tmp_path)
-    assert np.isnan(pipeline.prepare(WINDOWS).values).any()
+    assert np.isnan(stack_windows(WINDOWS).landmarks).any()
     async with serve_model(pipeline) as server:
         server.extensions = extensions
         async with connected(server, pipeline, "oip") as remote:

@@ -1,20 +1,23 @@
 """The model server without a server: batches of requests, each with its own answer or its own fault."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
+from numpy.typing import NDArray
 
 from app.ml.inference.backends import BackendOutput
 from app.ml.inference.tensor_messages import JSON_LENGTH_HEADER, decode_tensors, encode_tensors
 from app.ml.inference.window_messages import decode_answers, encode_windows
 from app.ml.inference.window_server import ServerAnswer, ServerRequest, WindowServer
+from app.ml.landmarks.batches import WindowBatch
 from app.ml.landmarks.wire import encode_frames
 from app.ml.pipeline import SignFlowInferencePipeline
-from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
+from app.ml.types import LandmarkWindow, Prediction
 from tests.test_ml.test_window_messages import body_of
-from tests.untrained_model import NUM_FEATURES, make_window, random_batch, write_untrained_model
+from tests.untrained_model import make_window, random_batch, write_untrained_model
 
 WINDOWS = [make_window(label, seed=seed, fps=9.0 + 4 * seed) for seed, label in enumerate(("sun", "rain", "bird"))]
 
@@ -43,8 +46,8 @@ class CountingModel:
         self.sizes.append(len(windows))
         return self._pipeline.infer_batch(windows)
 
-    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
-        return self._pipeline.run(features, mask)
+    def run(self, batch: WindowBatch) -> BackendOutput:
+        return self._pipeline.run(batch)
 
 
 def make_server(pipeline: SignFlowInferencePipeline) -> tuple[WindowServer, CountingModel]:
@@ -128,8 +131,8 @@ def test_it_describes_its_model(pipeline: SignFlowInferencePipeline) -> None:
 @pytest.mark.parametrize("binary", [False, True])
 def test_bare_tensors_give_what_the_model_gives(pipeline: SignFlowInferencePipeline, *, binary: bool) -> None:
     server, _ = make_server(pipeline)
-    features, mask = random_batch(3, 20)
-    content, headers = encode_tensors({"features": features, "mask": mask}, "inputs", binary=binary)
+    batch = random_batch(3, 20)
+    content, headers = encode_tensors(batch.tensors, "inputs", binary=binary)
     request = ServerRequest(content=content, headers={name.lower(): value for name, value in headers.items()})
 
     (answer,) = server.answer([request])
@@ -138,17 +141,16 @@ def test_bare_tensors_give_what_the_model_gives(pipeline: SignFlowInferencePipel
     json_length = {name.lower(): value for name, value in answer.headers.items()}.get(JSON_LENGTH_HEADER)
     assert (json_length is not None) == binary
     found = decode_tensors(answer.content, "outputs", json_length=json_length)
-    expected = pipeline.run(features, mask)
+    expected = pipeline.run(batch)
     np.testing.assert_allclose(found["logits"], expected.logits, atol=1e-6)
     np.testing.assert_allclose(found["embedding"], expected.embedding, atol=1e-6)
-    np.testing.assert_allclose(found["signing"][mask], expected.signing[mask], atol=1e-6)
+    np.testing.assert_allclose(found["signing"][batch.mask], expected.signing[batch.mask], atol=1e-6)
 
 
 def test_only_the_outputs_that_were_asked_for_are_sent(pipeline: SignFlowInferencePipeline) -> None:
     server, _ = make_server(pipeline)
-    features, mask = random_batch(1, 10)
     content, _ = encode_tensors(
-        {"features": features, "mask": mask}, "inputs", binary=False, extra={"outputs": [{"name": "logits"}]}
+        random_batch(1, 10).tensors, "inputs", binary=False, extra={"outputs": [{"name": "logits"}]}
     )
 
     (answer,) = server.answer([ServerRequest(content=content)])
@@ -157,20 +159,25 @@ def test_only_the_outputs_that_were_asked_for_are_sent(pipeline: SignFlowInferen
 
 
 @pytest.mark.parametrize(
-    ("features", "mask", "message"),
+    ("changed", "message"),
     [
-        (np.zeros((1, 4, 3), np.float32), np.ones((1, 4), np.bool_), f"time, {NUM_FEATURES}]"),
-        (np.zeros((1, 4, NUM_FEATURES), np.float32), np.ones((1, 5), np.bool_), "expected BOOL [1, 4]"),
-        (np.zeros((1, 4, NUM_FEATURES), np.float32), np.zeros((1, 4), np.bool_), "needs a step"),
-        (np.full((1, 4, NUM_FEATURES), np.inf, np.float32), np.ones((1, 4), np.bool_), "must be finite"),
-        (np.zeros((0, 4, NUM_FEATURES), np.float32), np.ones((0, 4), np.bool_), "a batch of 0 x 4"),
+        ({"landmarks": np.zeros((1, 4, 225), np.float32)}, "expected FP32 [batch, time, 75, 3]"),
+        ({"landmarks": np.zeros((0, 4, 75, 3), np.float32), "times_ms": np.zeros((0, 4))}, "expected FP32 [0]"),
+        ({"mask": np.ones((1, 5), np.bool_)}, "expected BOOL [1, 4]"),
+        ({"mask": np.zeros((1, 4), np.bool_)}, "begins with the window's frames, one at least"),
+        ({"mask": np.array([[True, False, True, False]])}, "begins with the window's frames, one at least"),
+        ({"times_ms": np.zeros((1, 4), np.float32)}, "times_ms is float32 [1, 4]; expected FP64 [1, 4]"),
+        ({"times_ms": np.array([[0.0, 50.0, 50.0, 60.0]])}, "strictly increasing"),
+        ({"times_ms": np.array([[0.0, 50.0, np.nan, 60.0]])}, "times_ms must be finite"),
+        ({"times_ms": np.array([[0.0, 50.0, 100.0, 90_000.0]])}, "lasts 90000 ms (limit 60000)"),
+        ({"aspect": np.zeros(1, np.float32)}, "aspect must be positive"),
     ],
 )
 def test_tensors_that_the_model_cannot_take_are_refused(
-    pipeline: SignFlowInferencePipeline, features: FloatArray, mask: BoolArray, message: str
+    pipeline: SignFlowInferencePipeline, changed: dict[str, NDArray[Any]], message: str
 ) -> None:
     server, _ = make_server(pipeline)
-    content, headers = encode_tensors({"features": features, "mask": mask}, "inputs", binary=True)
+    content, headers = encode_tensors({**random_batch(1, 4).tensors, **changed}, "inputs", binary=True)
 
     (answer,) = server.answer(
         [ServerRequest(content=content, headers={name.lower(): value for name, value in headers.items()})]
@@ -180,9 +187,22 @@ def test_tensors_that_the_model_cannot_take_are_refused(
     assert message in orjson.loads(answer.content)["error"]
 
 
+def test_tensors_that_would_fill_the_memory_with_padding_are_refused(pipeline: SignFlowInferencePipeline) -> None:
+    server, _ = make_server(pipeline)
+    batch = random_batch(4, 1_100)
+    content, headers = encode_tensors(batch.tensors, "inputs", binary=True)
+
+    (answer,) = server.answer(
+        [ServerRequest(content=content, headers={name.lower(): value for name, value in headers.items()})]
+    )
+
+    assert answer.status == 400
+    assert "4 windows padded to 1100 frames" in orjson.loads(answer.content)["error"]
+
+
 def test_tensors_by_other_names_are_refused(pipeline: SignFlowInferencePipeline) -> None:
     server, _ = make_server(pipeline)
 
     (answer,) = server.answer([ServerRequest(content=b'{"inputs": []}')])
 
-    assert orjson.loads(answer.content) == {"error": "expected the inputs features and mask, got none"}
+    assert orjson.loads(answer.content) == {"error": "expected the inputs landmarks, times_ms, aspect, mask; got none"}

@@ -90,7 +90,7 @@ def calls(per_window_ms: float, per_call_ms: float) -> list[CallFigures]:
     return [
         CallFigures(
             batch_size=size,
-            features_ms=0.0,
+            stack_ms=0.0,
             model_ms=per_window_ms + per_call_ms / size,
             answers_ms=0.0,
             bare_windows_per_s=1.0,

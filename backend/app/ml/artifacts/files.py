@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zipfile import BadZipFile
 
+from app.ml.artifacts.interface import INTERFACE_KEY
 from app.ml.artifacts.manifest import ModelManifest, manifest_from_json, manifest_to_json
 from app.ml.artifacts.metadata import SEAL_KEY, find_seal, read_entries, seal
 from app.ml.artifacts.whole_files import write_whole
@@ -45,11 +46,13 @@ UNREADABLE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxArtifact:
-    """A sealed ONNX file: its bytes, its manifest, and the precision of its weights (`f32` or `int8`)."""
+    """A sealed ONNX file: its bytes, its manifest, the precision of its weights (`f32` or `int8`), and what goes in and
+    out (`interface.py`); empty for a file from before landmarks went in."""
 
     content: bytes = field(repr=False)
     manifest: ModelManifest
     precision: str
+    interface: str
 
 
 def file_sha256(path: Path) -> str:
@@ -133,16 +136,20 @@ def load_torch_artifact(path: Path) -> tuple[dict[str, "Tensor"], ModelManifest]
     return weights, manifest
 
 
-def write_onnx_artifact(path: Path, *, model: bytes, manifest: ModelManifest, precision: str = "f32") -> None:
+def write_onnx_artifact(
+    path: Path, *, model: bytes, manifest: ModelManifest, interface: str, precision: str = "f32"
+) -> None:
     """Write an ONNX model with its manifest and a seal over both, whole or not at all.
 
     Args:
         path: where to.
         model: a serialised ONNX model without our metadata.
         manifest: what it expects; `weights_sha256` tells which weights it was exported from.
+        interface: what goes in and out, see `interface.py`.
         precision: of its weights, `f32` or `int8`.
     """
-    write_whole(path, seal(model, {MANIFEST_KEY: manifest_to_json(manifest), PRECISION_KEY: precision}))
+    entries = {MANIFEST_KEY: manifest_to_json(manifest), PRECISION_KEY: precision, INTERFACE_KEY: interface}
+    write_whole(path, seal(model, entries))
 
 
 def read_onnx_artifact(path: Path) -> OnnxArtifact:
@@ -173,6 +180,7 @@ def read_onnx_artifact(path: Path) -> OnnxArtifact:
         content=content,
         manifest=_parse_manifest(path, entries[MANIFEST_KEY]),
         precision=entries.get(PRECISION_KEY, "f32"),
+        interface=entries.get(INTERFACE_KEY, ""),
     )
 
 

@@ -13,6 +13,7 @@ from app.ml.batch_processor import REMOTE_PARALLEL, BatchedInferenceQueue
 from app.ml.errors import RemoteUnavailableError
 from app.ml.inference.batch_policy import BatchLimits
 from app.ml.inference.remote import RemotePredictor
+from app.ml.landmarks.batches import stack_windows
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.types import LandmarkWindow, Predictor
 
@@ -50,15 +51,15 @@ class CallFigures:
 
     Attributes:
         batch_size: windows in a call.
-        features_ms: landmarks to features.
-        model_ms: the bare runtime's own call.
+        stack_ms: windows checked and put together.
+        model_ms: the bare runtime's own call, landmarks to logits.
         answers_ms: logits to predictions.
         bare_windows_per_s: what a loop around the bare runtime reaches.
         calibration_ms: time of a fixed loop on this machine just before.
     """
 
     batch_size: int
-    features_ms: float
+    stack_ms: float
     model_ms: float
     answers_ms: float
     bare_windows_per_s: float
@@ -241,25 +242,25 @@ def measure_calls(
         InvalidLandmarksError: a window cannot be used.
     """
     batches = [windows[start : start + batch_size] for start in range(0, len(windows) - batch_size + 1, batch_size)]
-    features = [pipeline.prepare(batch) for batch in batches]
-    outputs = [pipeline.run(one.values, one.mask) for one in features]
+    stacked = [stack_windows(batch) for batch in batches]
+    outputs = [pipeline.run(one) for one in stacked]
 
-    def prepare(number: int) -> None:
+    def stack(number: int) -> None:
         for window in batches[number]:
             pipeline.check(window)
-        pipeline.prepare(batches[number])
+        stack_windows(batches[number])
 
     def run(number: int) -> None:
-        pipeline.run(features[number].values, features[number].mask)
+        pipeline.run(stacked[number])
 
     def conclude(number: int) -> None:
-        pipeline.conclude(batches[number], features[number], outputs[number])
+        pipeline.conclude(batches[number], outputs[number])
 
     calibration_ms = plan.calibrate()
-    features_s, model_s, answers_s = (_time(step, len(batches), plan.seconds / 3) for step in (prepare, run, conclude))
+    stack_s, model_s, answers_s = (_time(step, len(batches), plan.seconds / 3) for step in (stack, run, conclude))
     return CallFigures(
         batch_size=batch_size,
-        features_ms=features_s / batch_size * 1e3,
+        stack_ms=stack_s / batch_size * 1e3,
         model_ms=model_s / batch_size * 1e3,
         answers_ms=answers_s / batch_size * 1e3,
         bare_windows_per_s=batch_size / model_s,
@@ -269,7 +270,7 @@ def measure_calls(
 
 def advise(calls: Sequence[CallFigures]) -> Advice:
     """What calls of several sizes say about settings; sizes in rising order, the first of 1."""
-    cost_ms = [one.features_ms + one.model_ms + one.answers_ms for one in calls]
+    cost_ms = [one.stack_ms + one.model_ms + one.answers_ms for one in calls]
     best = next(number for number, cost in enumerate(cost_ms) if cost <= 1.03 * min(cost_ms))
     sizes = np.array([one.batch_size for one in calls])
     # Small calls tell what a call costs by itself; with large ones the windows' own cost would drown it.

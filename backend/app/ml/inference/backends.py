@@ -1,29 +1,29 @@
 """Runs a model's graph: one small seam, and ONNX Runtime behind it (f32 and int8 files alike).
 
-Shapes: B batch, T grid steps (padded), F features, C labels, D embedding.
+Shapes: B batch, T frames (padded), C labels, D embedding.
 """
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # pyright: ignore[reportAttributeAccessIssue]
 
 from app.ml.artifacts.files import read_onnx_artifact
+from app.ml.artifacts.interface import FAMILIARITY, check_interface, output_names
 from app.ml.artifacts.manifest import ModelManifest
-from app.ml.errors import ArtifactError, ManifestMismatchError
-from app.ml.landmarks.features import get_feature_spec
-from app.ml.types import BoolArray, FloatArray
+from app.ml.errors import ArtifactError
+from app.ml.landmarks.batches import WindowBatch
+from app.ml.types import FloatArray
 
 logger = logging.getLogger(__name__)
 
-OUTPUT_NAMES: Final = ("logits", "embedding", "signing")
-_LOAD_ERRORS: Final[tuple[type[Exception], ...]] = (
+LOAD_ERRORS: Final[tuple[type[Exception], ...]] = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -34,17 +34,36 @@ _LOAD_ERRORS: Final[tuple[type[Exception], ...]] = (
 """ONNX Runtime's own exceptions; they share no base but Exception."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BackendOutput:
-    """What a model answers: `logits` `[B, C]`, `embedding` `[B, D]`, `signing` `[B, T]` (a logit a grid step)."""
+    """What a model answers.
+
+    Attributes:
+        logits: float32 `[B, C]`.
+        signing: float32 `[B, T]`, probability that the person is signing in each frame; any number at padding.
+        embedding: float32 `[B, D]`, of length 1; `[B, 0]` where only answers were asked for.
+        familiarity: float32 `[B, C]` in [0, 1]; `[B, 0]` for a model without prototypes.
+    """
 
     logits: FloatArray
-    embedding: FloatArray
     signing: FloatArray
+    embedding: FloatArray
+    familiarity: FloatArray
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> "BackendOutput":
+        """From outputs by name; those that are left out become empty."""
+        empty = np.zeros((len(tensors["logits"]), 0), np.float32)
+        return cls(
+            logits=tensors["logits"],
+            signing=tensors["signing"],
+            embedding=tensors.get("embedding", empty),
+            familiarity=tensors.get(FAMILIARITY, empty),
+        )
 
 
 class Backend(Protocol):
-    """A loaded model. `name` is what `/ready` shows: `onnx`, `onnx-int8`, `torch`, `openvino-f32` or `openvino-bf16`;
+    """A loaded model. `name` is what `/ready` shows: `onnx`, `onnx-int8`, `torch` or `openvino`;
     `device` where it runs: `cpu`, `cuda:N` or `mps`."""
 
     @property
@@ -56,14 +75,8 @@ class Backend(Protocol):
     @property
     def manifest(self) -> ModelManifest: ...
 
-    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
-        """Run the model.
-
-        Args:
-            features: float32 `[B, T, F]`, or landmarks `[B, T, 75, 3]` where the manifest's feature spec says so; steps
-                where `mask` is false are padding and never change the answer.
-            mask: bool `[B, T]`, true = real; at least one true in each row.
-        """
+    def run(self, batch: WindowBatch) -> BackendOutput:
+        """Run the model on windows; what stands where `mask` is false never changes an answer."""
         ...
 
 
@@ -84,7 +97,7 @@ class OnnxBackend:
         """
         artifact = read_onnx_artifact(path)
         self._manifest = artifact.manifest
-        self._spec = get_feature_spec(artifact.manifest.feature_spec)
+        self._outputs = output_names(artifact.manifest)
         self._name = "onnx-int8" if artifact.precision == "int8" else "onnx"
         options = ort.SessionOptions()
         options.intra_op_num_threads = num_threads
@@ -94,12 +107,13 @@ class OnnxBackend:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(artifact.content, options, providers=_providers(device))
-        except _LOAD_ERRORS as error:
+        except LOAD_ERRORS as error:
             msg = f"{path}: ONNX Runtime {ort.__version__} cannot load it ({error})"
             raise ArtifactError(msg) from error
         check_interface(
             path,
             self._manifest,
+            interface=artifact.interface,
             inputs={one.name: one.shape for one in self._session.get_inputs()},
             outputs={one.name: one.shape for one in self._session.get_outputs()},
         )
@@ -121,10 +135,10 @@ class OnnxBackend:
         """What the file says about itself."""
         return self._manifest
 
-    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
+    def run(self, batch: WindowBatch) -> BackendOutput:
         """See `Backend.run`."""
-        logits, embedding, signing = self._session.run(OUTPUT_NAMES, {self._spec.input_name: features, "mask": mask})
-        return BackendOutput(logits=np.asarray(logits), embedding=np.asarray(embedding), signing=np.asarray(signing))
+        answers = map(np.asarray, self._session.run(self._outputs, dict(batch.tensors)))
+        return BackendOutput.from_tensors(dict(zip(self._outputs, answers, strict=True)))
 
 
 def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
@@ -134,37 +148,3 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
     if kind not in ("auto", "cpu"):
         logger.warning("ONNX Runtime %s has no provider for %s; the CPU runs the model", ort.__version__, device)
     return ["CPUExecutionProvider"]
-
-
-def check_interface(
-    path: Path, manifest: ModelManifest, *, inputs: Mapping[str, Sequence[Any]], outputs: Mapping[str, Sequence[Any]]
-) -> None:
-    """Refuse a graph whose inputs and outputs, name to shape, are not what its manifest says.
-
-    Raises:
-        ManifestMismatchError: the message says which differs.
-    """
-    feature_input = get_feature_spec(manifest.feature_spec).input_name
-    expected = (feature_input, "mask")
-    if set(inputs) != set(expected) or set(outputs) != set(OUTPUT_NAMES):
-        msg = (
-            f"{path}: takes {', '.join(inputs)} and gives {', '.join(outputs)}; expected {', '.join(expected)} "
-            f"and {', '.join(OUTPUT_NAMES)}"
-        )
-        raise ManifestMismatchError(msg)
-    check_widths(path, manifest, num_features=math.prod(inputs[feature_input][2:]), num_logits=outputs["logits"][-1])
-
-
-def check_widths(path: Path, manifest: ModelManifest, *, num_features: int, num_logits: int) -> None:
-    """Refuse a graph whose input or output width is not its manifest's.
-
-    Raises:
-        ManifestMismatchError: the message says which differs and by how much.
-    """
-    for what, found, expected in (
-        ("features", num_features, manifest.num_features),
-        ("labels", num_logits, len(manifest.labels)),
-    ):
-        if found != expected:
-            msg = f"{path}: number of {what} differs: the manifest says {expected}, the graph has {found}"
-            raise ManifestMismatchError(msg)

@@ -1,8 +1,8 @@
 """The two languages in which an inference server is asked.
 
 `TorchServeModel`      sends landmarks to our handler, which does all the work and says which weights answered.
-`OpenInferenceModel`   computes features here, sends tensors, and concludes from the logits here: any server that runs
-                       the plain `.onnx` file will do, such as Triton or KServe.
+`OpenInferenceModel`   sends landmarks as tensors to any server that runs the plain `.onnx` file, such as Triton or
+                       KServe, and concludes from the logits here.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import orjson
 
+from app.ml.artifacts.interface import MISSING, output_names
 from app.ml.artifacts.manifest import ModelManifest, manifest_from_json, require_same_model
 from app.ml.errors import ArtifactError, InvalidLandmarksError, RemoteMismatchError, RemoteUnavailableError
 from app.ml.inference.backends import BackendOutput
@@ -25,15 +26,16 @@ from app.ml.inference.tensor_messages import (
 )
 from app.ml.inference.window_messages import decode_answers, encode_windows, fits_the_message
 from app.ml.inference.window_server import DESCRIBE_HEADER
-from app.ml.landmarks.features import FeatureBatch, get_feature_spec
-from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
+from app.ml.landmarks.batches import WindowBatch, split_windows, stack_windows
+from app.ml.landmarks.features import STEP_MS
+from app.ml.landmarks.layout import NUM_POINTS
+from app.ml.types import FloatArray, LandmarkWindow, Prediction
 
 WINDOWS_PER_REQUEST: Final = 32
 MAX_PROBE_DEVIATION: Final = 0.1
 """Largest difference of a logit between the server's model and ours, as a share of how far logits lie apart. Ours;
 measured: int8 files 0.004-0.013, PyTorch instead of ONNX 1e-6, other weights 1.7-2.2."""
 _BINARY_EXTENSION: Final = "binary_tensor_data"
-_OUTPUTS: Final = ("logits", "signing")
 
 
 class LocalModel(Protocol):
@@ -50,17 +52,11 @@ class LocalModel(Protocol):
         """Answer windows in the model's own thread."""
         ...
 
-    def prepare(self, windows: Sequence[LandmarkWindow]) -> FeatureBatch:
-        """Compute features of checked windows."""
-        ...
-
-    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
+    def run(self, batch: WindowBatch) -> BackendOutput:
         """Run the bare model."""
         ...
 
-    def conclude(
-        self, windows: Sequence[LandmarkWindow], features: FeatureBatch, output: BackendOutput
-    ) -> list[Prediction]:
+    def conclude(self, windows: Sequence[LandmarkWindow], output: BackendOutput) -> list[Prediction]:
         """Turn the model's output into predictions."""
         ...
 
@@ -158,32 +154,30 @@ class OpenInferenceModel:
         self._model = f"/v2/models/{model}"
         self._local = local
         self._binary = False
-        self._spec = get_feature_spec(local.manifest.feature_spec)
-        self._probe = _make_probe(self._spec.shape)
+        self._outputs = tuple(name for name in output_names(local.manifest) if name != "embedding")
+        self._probe = _make_probe()
         self._expected: FloatArray | None = None
 
     def carries(self, window: LandmarkWindow) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Features of any window can be sent."""
+        """Tensors hold any window."""
         return True
 
     async def infer(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
         """See `RemoteModel.infer`."""
-        predictions: list[Prediction] = []
-        for start in range(0, len(windows), WINDOWS_PER_REQUEST):
-            predictions += await self._infer_part(windows[start : start + WINDOWS_PER_REQUEST])
-        return predictions
+        answers: dict[int, Prediction] = {}
+        for group in split_windows(windows, max_batch=WINDOWS_PER_REQUEST):
+            chosen = [windows[number] for number in group]
+            output = await self._run(stack_windows(chosen))
+            answers.update(zip(group, self._local.conclude(chosen, output), strict=True))
+        return [answers[number] for number in range(len(windows))]
 
     async def check(self) -> None:
-        """See `RemoteModel.check`: sizes if the server tells them, then its answer to made-up features against ours."""
+        """See `RemoteModel.check`: sizes if the server tells them, then its answer to made-up windows against ours."""
         (await self._pool.get("/v2/health/ready")).require_ok(f"{self._pool.url}/v2/health/ready")
         self._binary = _BINARY_EXTENSION in _read_list(await self._pool.get("/v2"), "extensions")
-        features, mask = self._probe
         if self._expected is None:
-            self._expected = (await asyncio.to_thread(self._local.run, features, mask)).logits
-        found = (await self._run(features, mask))["logits"]
-        if found.shape != self._expected.shape:
-            msg = f"the model at {self._pool.url} gives logits {list(found.shape)}, ours {list(self._expected.shape)}"
-            raise RemoteMismatchError(msg)
+            self._expected = (await asyncio.to_thread(self._local.run, self._probe)).logits
+        found = (await self._run(self._probe)).logits
         spread = float(np.abs(self._expected - self._expected.mean(1, keepdims=True)).max())
         difference = float(np.abs(found - self._expected).max())
         if not difference <= MAX_PROBE_DEVIATION * spread:
@@ -193,20 +187,9 @@ class OpenInferenceModel:
             )
             raise RemoteMismatchError(msg)
 
-    async def _infer_part(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
-        features = await asyncio.to_thread(self._local.prepare, windows)
-        tensors = await self._run(features.values, features.mask)
-        output = BackendOutput(
-            logits=tensors["logits"], embedding=np.zeros((len(windows), 0), np.float32), signing=tensors["signing"]
-        )
-        return self._local.conclude(windows, features, output)
-
-    async def _run(self, features: FloatArray, mask: BoolArray) -> dict[str, FloatArray]:
-        inputs = {self._spec.input_name: features, "mask": mask}
-        wanted = {"outputs": [{"name": name} for name in _OUTPUTS]}
-        body, headers = await asyncio.to_thread(
-            lambda: encode_tensors(inputs, "inputs", binary=self._binary, extra=wanted)
-        )
+    async def _run(self, batch: WindowBatch) -> BackendOutput:
+        wanted = {"outputs": [{"name": name} for name in self._outputs]}
+        body, headers = await asyncio.to_thread(self._encode, batch, wanted)
         answer = await self._pool.post(f"{self._model}/infer", body, headers)
         answer.require_ok(f"{self._pool.url}{self._model}/infer")
         try:
@@ -214,16 +197,25 @@ class OpenInferenceModel:
         except TensorMessageError as error:
             msg = f"{self._pool.url}{self._model} answered something else than tensors: {error}"
             raise RemoteMismatchError(msg) from error
-        self._require_outputs(tensors, mask)
-        return {name: tensors[name] for name in _OUTPUTS}
+        self._require_outputs(tensors, batch)
+        return BackendOutput.from_tensors({name: tensors[name] for name in self._outputs})
 
-    def _require_outputs(self, tensors: Tensors, mask: BoolArray) -> None:
-        expected = {"logits": (len(mask), len(self._local.manifest.labels)), "signing": mask.shape}
-        for name, shape in expected.items():
+    def _encode(self, batch: WindowBatch, wanted: Mapping[str, object]) -> tuple[bytes, dict[str, str]]:
+        tensors = dict(batch.tensors)
+        if not self._binary:  # JSON has no NaN
+            tensors["landmarks"] = np.where(np.isnan(batch.landmarks), np.float32(MISSING), batch.landmarks)
+        return encode_tensors(tensors, "inputs", binary=self._binary, extra=wanted)
+
+    def _require_outputs(self, tensors: Tensors, batch: WindowBatch) -> None:
+        labels = (len(batch.aspect), len(self._local.manifest.labels))
+        expected = {"logits": labels, "signing": batch.mask.shape, "familiarity": labels}
+        for name in self._outputs:
             array = tensors.get(name)
-            if array is None or array.shape != shape or array.dtype != np.float32:
+            if array is None or array.shape != expected[name] or array.dtype != np.float32:
                 found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
-                msg = f"the model at {self._pool.url} gives {found} as {name}; ours gives float32 {list(shape)}"
+                msg = (
+                    f"the model at {self._pool.url} gives {found} as {name}; ours gives float32 {list(expected[name])}"
+                )
                 raise RemoteMismatchError(msg)
 
 
@@ -238,12 +230,18 @@ def _require_predictions(
     raise RemoteUnavailableError(msg)
 
 
-def _make_probe(shape: tuple[int, ...]) -> tuple[FloatArray, BoolArray]:
-    """Two rows of made-up features, one of them padded: `[2, 24, *shape]` and `[2, 24]`."""
-    features = np.random.default_rng(0).standard_normal((2, 24, *shape)).astype(np.float32)
+def _make_probe() -> WindowBatch:
+    """Two made-up windows, one of them padded."""
+    shape = (2, 24)
+    landmarks = np.random.default_rng(0).random((*shape, NUM_POINTS, 3), np.float32)
     mask = np.arange(24) < np.array([[24], [15]])
-    features[~mask] = 0.0
-    return features, mask
+    landmarks[~mask] = np.nan
+    return WindowBatch(
+        landmarks=landmarks,
+        times_ms=np.tile(np.arange(24) * STEP_MS, (2, 1)),
+        aspect=np.full(2, 4 / 3, np.float32),
+        mask=mask,
+    )
 
 
 def _read_list(answer: HttpAnswer, name: str) -> list[Any]:

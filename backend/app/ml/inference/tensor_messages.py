@@ -17,7 +17,7 @@ Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 Side: TypeAlias = Literal["inputs", "outputs"]
 
 JSON_LENGTH_HEADER: Final = "inference-header-content-length"
-_DTYPES: Final = {"BOOL": np.dtype(np.bool_), "FP32": np.dtype("<f4")}
+_DTYPES: Final = {"BOOL": np.dtype(np.bool_), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8")}
 _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -31,7 +31,7 @@ def encode_tensors(
     """Write a request (`inputs`) or an answer (`outputs`).
 
     Args:
-        tensors: float32 or bool arrays by name.
+        tensors: float32, float64 or bool arrays by name; NaN goes as raw bytes only.
         side: what they are.
         binary: append raw bytes, and ask for the answer in the same form.
         extra: further fields of the message.
@@ -71,7 +71,7 @@ def decode_tensors(
         json_length: the header `Inference-Header-Content-Length`; None when there is none.
 
     Raises:
-        TensorMessageError: it is malformed, or has a type other than FP32 and BOOL; says which tensor.
+        TensorMessageError: it is malformed, or has a type other than FP32, FP64 and BOOL; says which tensor.
     """
     if json_length is not None and not (json_length.isdecimal() and not isinstance(content, Mapping)):
         msg = f"header {JSON_LENGTH_HEADER} is {json_length!r}; expected the number of bytes of JSON before raw tensors"

@@ -3,16 +3,19 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from app.ml.artifacts.files import load_torch_artifact
 from app.ml.artifacts.manifest import ModelManifest
+from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import ManifestMismatchError
 from app.ml.inference.backends import BackendOutput
+from app.ml.landmarks.batches import WindowBatch
 from app.ml.landmarks.features import get_feature_spec
 from app.ml.model import SignEncoder, build_model
 from app.ml.model_configs import ModelConfig, check_inputs
-from app.ml.types import BoolArray, FloatArray
+from app.ml.network.recogniser import LandmarkRecogniser
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,10 @@ class TorchBackend:
             torch.set_num_threads(num_threads)
         self._device = _find_device(device)
         model, self._manifest = load_model(path)
-        self._model = model.to(self._device)
+        prototypes = prototypes_from_text(self._manifest.prototypes, num_labels=len(self._manifest.labels))
+        spec = get_feature_spec(self._manifest.feature_spec)
+        recogniser = LandmarkRecogniser(model, spec=spec, prototypes=prototypes)
+        self._recogniser = recogniser.eval().to(self._device)
 
     @property
     def name(self) -> str:
@@ -53,15 +59,16 @@ class TorchBackend:
         """What the file says about itself."""
         return self._manifest
 
-    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
+    def run(self, batch: WindowBatch) -> BackendOutput:
         """See `Backend.run`."""
+        # From each window's first frame, so that float32 holds them: Apple's GPUs have no float64.
+        times_ms = batch.times_ms - batch.times_ms[:, :1]
+        if self._device.type == "mps":
+            times_ms = times_ms.astype(np.float32)
+        inputs = (batch.landmarks, times_ms, batch.aspect, batch.mask)
         with torch.inference_mode():
-            output = self._model(torch.from_numpy(features).to(self._device), torch.from_numpy(mask).to(self._device))
-        return BackendOutput(
-            logits=output.logits.cpu().numpy(),
-            embedding=output.embedding.cpu().numpy(),
-            signing=output.signing.cpu().numpy(),
-        )
+            output = self._recogniser(*(torch.from_numpy(one).to(self._device) for one in inputs))
+        return BackendOutput.from_tensors({name: value.cpu().numpy() for name, value in output._asdict().items()})
 
 
 def _find_device(asked: str) -> torch.device:

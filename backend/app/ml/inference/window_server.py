@@ -12,9 +12,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from app.ml.artifacts.interface import INPUT_NAMES, output_names
 from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import InvalidLandmarksError
-from app.ml.inference.backends import OUTPUT_NAMES, BackendOutput
+from app.ml.inference.backends import BackendOutput
 from app.ml.inference.tensor_messages import (
     JSON_LENGTH_HEADER,
     TensorMessageError,
@@ -30,14 +31,17 @@ from app.ml.inference.window_messages import (
     error_body,
     read_json,
 )
-from app.ml.landmarks.features import get_feature_spec
-from app.ml.types import BoolArray, FloatArray, LandmarkWindow, Prediction
+from app.ml.landmarks.batches import MAX_CELLS, WindowBatch, stack_windows
+from app.ml.landmarks.features import STEP_MS
+from app.ml.landmarks.layout import NUM_POINTS
+from app.ml.landmarks.normalise import MAX_WINDOW_MS
+from app.ml.types import LandmarkWindow, Prediction
 
 DESCRIBE_HEADER: Final = "describe"
 """A request with this header, `True`, is answered with the model's manifest; TorchServe's management API sets it."""
 MAX_ROWS: Final = 256
-MAX_STEPS: Final = 2_048
-"""Largest batch of tensors in one request: a minute of features has 1,201 steps."""
+MAX_FRAMES: Final = 4_096
+"""Largest batch of tensors in one request: a minute at 60 frames a second has 3,600."""
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -56,7 +60,7 @@ class ServedModel(Protocol):
         """Answer checked windows."""
         ...
 
-    def run(self, features: FloatArray, mask: BoolArray) -> BackendOutput:
+    def run(self, batch: WindowBatch) -> BackendOutput:
         """Run the bare model."""
         ...
 
@@ -88,14 +92,15 @@ class WindowServer:
 
     def __init__(self, model: ServedModel, *, backend: str, device: str) -> None:
         self._model = model
-        self._spec = get_feature_spec(model.manifest.feature_spec)
+        self._outputs = output_names(model.manifest)
         self._description = orjson.dumps(
             {"manifest": asdict(model.manifest), "backend": backend, "device": device}, option=orjson.OPT_INDENT_2
         )
 
     def warm_up(self) -> None:
         """Run the model once, so that the first request does not pay for what is set up late."""
-        self._model.run(np.zeros((1, 8, *self._spec.shape), np.float32), np.ones((1, 8), np.bool_))
+        landmarks = np.full((8, NUM_POINTS, 3), 0.5, np.float32)
+        self._model.run(stack_windows([LandmarkWindow(landmarks=landmarks, times_ms=np.arange(8) * STEP_MS)]))
 
     def answer(self, requests: Sequence[ServerRequest]) -> list[ServerAnswer]:
         """Answer the requests of one batch, in their order."""
@@ -154,14 +159,14 @@ class WindowServer:
         json_length = headers.get(JSON_LENGTH_HEADER)
         try:
             tensors = decode_tensors(content, "inputs", json_length=json_length)
-            features, mask = self._require_inputs(tensors)
+            batch = _require_batch(tensors)
             wanted, binary = decode_wishes(content, json_length=json_length)
-            wanted = wanted or OUTPUT_NAMES
+            wanted = wanted or self._outputs
         except TensorMessageError as error:
             return ServerAnswer(content=orjson.dumps({"error": str(error)}), status=HTTPStatus.BAD_REQUEST)
-        output = self._model.run(features, mask)
+        output = self._model.run(batch)
         manifest = self._model.manifest
-        outputs = {"logits": output.logits, "embedding": output.embedding, "signing": output.signing}
+        outputs = {name: getattr(output, name) for name in self._outputs}
         body, answer_headers = encode_tensors(
             {name: array for name, array in outputs.items() if name in wanted},
             "outputs",
@@ -170,29 +175,47 @@ class WindowServer:
         )
         return ServerAnswer(content=body, headers=answer_headers)
 
-    def _require_inputs(self, tensors: Mapping[str, NDArray[Any]]) -> tuple[FloatArray, BoolArray]:
-        name, shape = self._spec.input_name, self._spec.shape
-        features, mask = tensors.get(name), tensors.get("mask")
-        if features is None or mask is None:
-            msg = f"expected the inputs {name} and mask, got {', '.join(tensors) or 'none'}"
+
+def _require_batch(tensors: Mapping[str, NDArray[Any]]) -> WindowBatch:
+    if not set(INPUT_NAMES) <= set(tensors):
+        msg = f"expected the inputs {', '.join(INPUT_NAMES)}; got {', '.join(tensors) or 'none'}"
+        raise TensorMessageError(msg)
+    landmarks, times_ms, aspect, mask = (tensors[name] for name in INPUT_NAMES)
+    if landmarks.dtype != np.float32 or landmarks.ndim != 4 or landmarks.shape[2:] != (NUM_POINTS, 3):
+        msg = f"landmarks are {landmarks.dtype} {list(landmarks.shape)}; expected FP32 [batch, time, {NUM_POINTS}, 3]"
+        raise TensorMessageError(msg)
+    rows, frames = landmarks.shape[:2]
+    for name, array, datatype, dtype, shape in (
+        ("times_ms", times_ms, "FP64", np.float64, (rows, frames)),
+        ("aspect", aspect, "FP32", np.float32, (rows,)),
+        ("mask", mask, "BOOL", np.bool_, (rows, frames)),
+    ):
+        if array.dtype != dtype or array.shape != shape:
+            msg = f"{name} is {array.dtype} {list(array.shape)}; expected {datatype} {list(shape)}"
             raise TensorMessageError(msg)
-        if features.dtype != np.float32 or features.shape[2:] != shape:
-            sides = ", ".join(map(str, shape))
-            msg = f"{name} are {features.dtype} {list(features.shape)}; expected FP32 [batch, time, {sides}]"
-            raise TensorMessageError(msg)
-        if mask.dtype != np.bool_ or mask.shape != features.shape[:2]:
-            msg = f"mask is {mask.dtype} {list(mask.shape)}; expected BOOL {list(features.shape[:2])}"
-            raise TensorMessageError(msg)
-        if not (1 <= mask.shape[0] <= MAX_ROWS and 1 <= mask.shape[1] <= MAX_STEPS):
-            msg = (
-                f"a batch of {mask.shape[0]} x {mask.shape[1]}; the limits are {MAX_ROWS} windows of {MAX_STEPS} steps"
-            )
-            raise TensorMessageError(msg)
-        usable = ~np.isinf(features) if self._spec.is_landmarks else np.isfinite(features)
-        if not mask.any(axis=1).all() or not usable.all():
-            msg = f"each row needs a step that the mask calls real, and {name} must be finite"
-            raise TensorMessageError(msg)
-        return features, mask
+    if not (1 <= rows <= MAX_ROWS and 1 <= frames <= MAX_FRAMES):
+        msg = f"a batch of {rows} x {frames}; the limits are {MAX_ROWS} windows of {MAX_FRAMES} frames"
+        raise TensorMessageError(msg)
+    if not mask[:, 0].all() or (mask[:, 1:] > mask[:, :-1]).any():
+        msg = "each row of mask begins with the window's frames, one at least, and padding follows"
+        raise TensorMessageError(msg)
+    both = mask[:, 1:]
+    if not np.isfinite(times_ms[mask]).all() or (times_ms[:, 1:] <= times_ms[:, :-1])[both].any():
+        msg = "times_ms must be finite and strictly increasing in each row"
+        raise TensorMessageError(msg)
+    longest_ms = float((np.where(mask, times_ms, times_ms[:, :1]) - times_ms[:, :1]).max())
+    if longest_ms > MAX_WINDOW_MS:
+        msg = f"a window lasts {longest_ms:.0f} ms (limit {MAX_WINDOW_MS:.0f}); cut it into signs first"
+        raise TensorMessageError(msg)
+    if rows > 1 and rows * frames * (longest_ms / STEP_MS + 1) > MAX_CELLS:
+        msg = (
+            f"{rows} windows padded to {frames} frames of {longest_ms:.0f} ms are too many at once; send fewer of them"
+        )
+        raise TensorMessageError(msg)
+    if not (np.isfinite(aspect) & (aspect > 0)).all():
+        msg = "aspect must be positive, the frame's width divided by its height"
+        raise TensorMessageError(msg)
+    return WindowBatch(landmarks=landmarks, times_ms=times_ms, aspect=aspect, mask=mask)
 
 
 def _refuse(message: str) -> ServerAnswer:

@@ -37,13 +37,13 @@ from app.ml.landmarks.layout import (
     RIGHT_WRIST,
 )
 from app.ml.landmarks.memory import MEMORY
-from app.ml.landmarks.normalise import check_window, median_over_time, normalise_rows, resample_rows
+from app.ml.landmarks.normalise import MIN_PALM, check_window, median_over_time, normalise_rows, resample_rows
 from app.ml.types import BoolArray, FloatArray, LandmarkWindow, TimesArray
 
 STEP_MS: Final = 50.0
 """Grid of the features: 20 steps a second carry the signs of the recordings, which were filmed at 10 to 20 frames a
 second."""
-_LIMIT: Final = 20.0
+LIMIT: Final = 20.0
 """Coordinates far outside the picture are detector accidents; unclipped, one of them outweighs the whole window."""
 _STEPS_AT_ONCE: Final = 1024
 """Grid steps that are worked on together: their points and features stay in a processor's own cache."""
@@ -155,7 +155,7 @@ def _describe(rows: FloatArray, spec: FeatureSpec) -> FloatArray:
     features = MEMORY.take("features", spec.num_features, *rows.shape[2:])
     spec.compute(rows, spec.step_ms / 1000, features)
     missing = ~np.isfinite(features)
-    np.clip(features, -_LIMIT, _LIMIT, out=features)
+    np.clip(features, -LIMIT, LIMIT, out=features)
     features[missing] = np.nan if spec.is_landmarks else 0.0
     return np.moveaxis(features, 0, -1).copy().reshape(*rows.shape[2:], *spec.shape)
 
@@ -200,14 +200,14 @@ def _palm_size(relative: FloatArray) -> FloatArray:
     """Median over time of the mean wrist-to-knuckle distance: points relative to the wrist `[2, 20, 3, B, G]` to
     `[2, B, 1]`."""
     reach = _norm(relative[:, 4::4]).sum(1) / np.float32(4)
-    return np.maximum(median_over_time(reach), np.float32(0.05))[..., None]
+    return np.maximum(median_over_time(reach), np.float32(MIN_PALM))[..., None]
 
 
-_FACED: Final = (0, 8, 12)
+FACED: Final = (0, 8, 12)
 """Points of a hand whose place relative to the nose counts: wrist, tips of index and middle finger."""
-_MATCHING: Final = (0, 4, 8, 12, 20)
+MATCHING: Final = (0, 4, 8, 12, 20)
 """Points of the two hands whose distance from each other counts: wrists and the tips of four fingers."""
-_SLOWED: Final = np.float32(0.3)
+SLOWED: Final = 0.3
 """Brings velocities to the size of the other values."""
 
 
@@ -252,7 +252,7 @@ def _describe_hands(hands: FloatArray, nose: FloatArray, features: FloatArray) -
     moved[:, :4] = hands[:, :10:9, :2].reshape(2, 4, *over_time)
     moved[:, 4:] = tips[:, :, :2].reshape(2, 10, *over_time)
     features[:, 90:94] = moved[:, :4]
-    features[:, 94:100] = (hands[:, _FACED, :2] - nose).reshape(2, 6, *over_time)
+    features[:, 94:100] = (hands[:, FACED, :2] - nose).reshape(2, 6, *over_time)
     features[:, 114] = ~np.isnan(hands[:, 0, 0])
     return moved
 
@@ -274,13 +274,13 @@ def _hands256(rows: FloatArray, step_s: float, features: FloatArray) -> None:
     wrists = rows[LEFT_WRIST : RIGHT_WRIST + 1, :2].reshape(4, *over_time)
     moved = _describe_hands(hands, nose, block).reshape(28, *over_time)
     motion = _velocity(np.concatenate([moved, wrists]), step_s)
-    motion *= _SLOWED
+    motion *= np.float32(SLOWED)
     block[:, 100:114] = motion[:28].reshape(2, 14, *over_time)
     features[230:238] = rows[LEFT_ELBOW : RIGHT_WRIST + 1, :2].reshape(8, *over_time)
     features[238:242] = motion[28:]
     features[242:246] = _elbow_and_wrist_angles(rows)
     features[246:248] = nose
-    between = hands[0, _MATCHING, :2] - hands[1, _MATCHING, :2]
+    between = hands[0, MATCHING, :2] - hands[1, MATCHING, :2]
     features[248:253] = _norm(between)
     features[253:255] = between[0]
     features[255] = ~np.isnan(nose[0])
@@ -293,7 +293,7 @@ def _base469(rows: FloatArray, step_s: float, features: FloatArray) -> None:
     shape = _norm(hands[:, FINGERTIPS] - hands[:, :1]) / _palm_size(relative)[:, None]
     features[:225] = rows.reshape(225, *over_time)
     features[225:450] = _velocity(features[:225], step_s)
-    features[450:455] = _norm(hands[0, _MATCHING] - hands[1, _MATCHING])
+    features[450:455] = _norm(hands[0, MATCHING] - hands[1, MATCHING])
     features[455:459] = _elbow_and_wrist_angles(rows)
     features[459:469] = shape.reshape(10, *over_time)
 

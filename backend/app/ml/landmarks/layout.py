@@ -35,6 +35,8 @@ WRIST: Final = 0
 """Index of the wrist inside a hand; the fingertips and knuckles below count from it too."""
 FINGERTIPS: Final = (4, 8, 12, 16, 20)
 KNUCKLES: Final = (2, 5, 9, 13, 17)
+KNUCKLE_ROW: Final = KNUCKLES[1:]
+"""Of the four fingers, without the thumb's."""
 
 POSE_EDGES: Final = (
     (11, 12), (11, 13), (13, 15), (12, 14), (14, 16), (11, 23), (12, 24), (23, 24),

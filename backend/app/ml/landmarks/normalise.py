@@ -31,6 +31,14 @@ still count."""
 FALLBACK_SHOULDER_WIDTH: Final = 0.45
 """Shoulder width in frame heights when no pose was ever seen: the median of the recordings that the starter model
 learned from."""
+MIN_SHOULDER_WIDTH: Final = 1e-4
+"""In frame heights; shoulders nearer to each other than this are none."""
+MIN_PALM: Final = 0.05
+"""In shoulder widths; hands are never measured by a smaller palm."""
+MAX_WINDOW_MS: Final = 60_000.0
+"""A longer window is refused: one absurd capture time would otherwise ask for a grid that fills the memory."""
+MAX_COORDINATE: Final = 1e3
+"""In frame sizes; no detector places a body further out, and the squares of much larger values overflow."""
 _PARTS: Final = (POSE, LEFT_HAND, RIGHT_HAND)
 _PART_STARTS: Final = tuple(part.start for part in _PARTS)
 
@@ -230,7 +238,7 @@ def body_frame(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     width = np.sqrt(difference[0] * difference[0] + difference[1] * difference[1])
     median = median_over_time(np.concatenate([(left + right) / 2, width[None]]))
     centre, width = median[:2], median[2]
-    lost = ~(width > 1e-4)
+    lost = ~(width > MIN_SHOULDER_WIDTH)
     if lost.any():
         hands = rows[-2 * NUM_HAND :, :2]
         found = ~np.isnan(hands)

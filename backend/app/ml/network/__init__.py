@@ -1,0 +1,1 @@
+"""Networks as they are served: landmarks in, answers out; may import `model` and `landmarks`."""
