@@ -2,7 +2,7 @@
 
 Side by side: one window a call (single), through the batch queue (batch) and, where asked for, from there to an
 inference server (remote: it answers, or the measurement fails), for 1, 8 and 32 clients that ask again as soon as they
-are answered; where the time of a call goes (stacking, model, answers); and the ratio to a loop around the bare runtime
+are answered; where the time of a call goes (stacking, model, the features in it, answers); and the ratio to a loop around the bare runtime
 on the same work. A calibration loop's time stands beside every figure, because machines differ and drift. Prints the
 settings that it would choose. Windows are made up: speed does not depend on what is signed, nor on what was learned, so
 `--network large` measures a network that nobody has trained yet.
@@ -10,7 +10,7 @@ settings that it would choose. Windows are made up: speed does not depend on wha
     python -m scripts.benchmark_throughput --mode batch --batch-size 32
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from app.harness.benchmark import measure_calibration_ms
 from app.ml.errors import MissingExtraError, ModelNotFoundError
 from app.ml.evaluation.throughput import BackendFigures, Mode, Plan, measure_backend
 from app.ml.inference.remote import RemoteOptions, RemotePredictor, RemoteProtocol
+from app.ml.landmarks.batches import WindowBatch
+from app.ml.landmarks.features import get_feature_spec
 from app.ml.model_configs import model_config_names
 from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
 from app.ml.types import LandmarkWindow
@@ -109,6 +111,7 @@ def main(
                     raise
                 STDERR.print(f"{name} is left out: {error}", markup=False, highlight=False)
                 continue
+            plan = replace(plan, run_features=_open_features(pipeline, num_threads))
             progress.update(task, description=name, total=plan.num_measurements, completed=0)
             reports.append(measure_backend(pipeline, windows, plan))
             pipeline.close()
@@ -121,6 +124,17 @@ def main(
         typer.echo(orjson.dumps([asdict(report) for report in reports]).decode())
     else:
         _print(results(), reports)
+
+
+def _open_features(pipeline: SignFlowInferencePipeline, num_threads: int) -> Callable[[WindowBatch], object] | None:
+    """The features' graph alone, where ONNX Runtime runs the model and the lab's packages can trace it."""
+    if not pipeline.backend_info.name.startswith("onnx"):
+        return None
+    try:
+        from app.ml.export import open_features
+    except ModuleNotFoundError:
+        return None
+    return open_features(get_feature_spec(pipeline.manifest.feature_spec), num_threads=num_threads)
 
 
 def _write_random_network(network: str, model_dir: Path) -> None:
@@ -157,12 +171,23 @@ def _make_windows(window_ms: float, *, fps: float, seed: int) -> list[LandmarkWi
 
 
 def _print(console: Console, reports: Sequence[BackendFigures]) -> None:
-    calls = Table("backend", "windows a call", "stacking", "model", "answers", "bare loop/s", "calibration", box=None)
+    calls = Table(
+        "backend",
+        "windows a call",
+        "stacking",
+        "model",
+        "of it features",
+        "answers",
+        "bare loop/s",
+        "calibration",
+        box=None,
+    )
     loads = Table("backend", "mode", "clients", "windows/s", "p50", "p95", "p99", "of bare", "calibration", box=None)
     for report in reports:
         name = report.backend if report.device == "cpu" else f"{report.backend} on {report.device}"
         for call in report.calls:
-            times = (f"{value:.3f}" for value in (call.stack_ms, call.model_ms, call.answers_ms))
+            steps = (call.stack_ms, call.model_ms, call.features_ms, call.answers_ms)
+            times = ("" if value is None else f"{value:.3f}" for value in steps)
             bare = f"{call.bare_windows_per_s:.0f}"
             calls.add_row(name, str(call.batch_size), *times, bare, f"{call.calibration_ms:.1f}")
         for load in report.loads:

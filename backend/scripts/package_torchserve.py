@@ -18,7 +18,8 @@ from typing import Annotated, Final
 
 import typer
 
-from app.ml.artifacts.files import read_manifest
+from app.ml.artifacts.files import read_manifest, read_onnx_artifact
+from app.ml.artifacts.interface import require_current
 from app.ml.artifacts.manifest import ModelManifest, check_feature_spec
 from app.ml.artifacts.whole_files import write_whole
 from app.ml.errors import ArtifactError, MissingExtraError
@@ -64,11 +65,14 @@ def package_archive(model: Path, output: Path, *, options: ServingOptions | None
 
     Raises:
         ArtifactError: the model cannot be used, or the output's name cannot be a model's.
-        ManifestMismatchError: the model was trained on features that this version does not compute.
+        ManifestMismatchError: the model was trained on features that this version does not compute, or is a file from
+            before landmarks went in.
         MissingExtraError: torch-model-archiver is not installed.
     """
     manifest = read_manifest(model)
     check_feature_spec(manifest)
+    if model.suffix == ".onnx":
+        require_current(model, read_onnx_artifact(model).interface)
     if output.suffix != ".mar" or not _NAME.fullmatch(output.stem):
         msg = f"{output.name} cannot be an archive's name: letters, digits, '_', '-' and '.', then .mar"
         raise ArtifactError(msg)

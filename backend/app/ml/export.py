@@ -6,14 +6,12 @@ The file takes what a camera gives and gives answers (`artifacts/interface.py`):
 it are traced one by one and joined. Joining needs no weights, so a `.onnx` file from before landmarks went in is
 converted by the same command, its network's graph left as it is.
 
-Opset 17, dynamic batch and time axes. PyTorch's older, tracing exporter is used on purpose: the newer one reaches opset
-17 only by conversion, and writes Split nodes that ONNX Runtime refuses.
+Opset 17, dynamic batch and time axes.
 """
 
 import sys
 import tempfile
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Protocol
@@ -25,11 +23,9 @@ from rich.markup import escape
 
 try:
     import onnx
-    import onnx.compose
     import onnxruntime as ort
     import torch
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
-    from torch import Tensor, nn
 except ModuleNotFoundError as error:
     if __name__ != "__main__":
         raise
@@ -37,20 +33,18 @@ except ModuleNotFoundError as error:
     raise SystemExit(2) from error
 
 from app.ml.artifacts.files import read_onnx_artifact, write_onnx_artifact
-from app.ml.artifacts.interface import INPUT_NAMES, OLD_INPUTS, describe_interface, output_names
+from app.ml.artifacts.interface import INPUT_NAMES, OLD_INPUTS, describe_interface
 from app.ml.artifacts.manifest import ModelManifest, check_feature_spec
-from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import ArtifactError, ExportError, MlError
+from app.ml.inference.backends import LOAD_ERRORS, BackendOutput, OnnxBackend
 from app.ml.inference.torch_backend import TorchBackend, load_model
 from app.ml.landmarks.batches import WindowBatch
 from app.ml.landmarks.features import FeatureSpec, get_feature_spec
 from app.ml.landmarks.layout import NUM_POINTS
-from app.ml.model import SignEncoder
+from app.ml.network.graph import OPSET, join, lengths_of, prototypes_of, rename, trace_features, trace_network
 from app.ml.network.landmark_features import LandmarkFeatures
 from app.ml.network.recogniser import Conclusion
-from app.ml.types import FloatArray
 
-OPSET: Final = 17
 MAX_DIFFERENCE: Final = 1e-4
 """Largest difference in any output that f32 rounding may explain; measured: below 1e-6 for tiny, 1e-5 for large."""
 MAX_DIFFERENCE_INT8: Final = 0.5
@@ -59,14 +53,6 @@ _MISSING: Final = 0.2
 """Share of the frames in which a part is missing, of the windows that the check runs on."""
 _CHECKED_SHAPES: Final = ((1, 1), (1, 23), (3, 40), (8, 97))
 """Batch size and length; none is the one that was traced."""
-_NETWORK_OUTPUTS: Final = ("logits", "embedding", "signing_curve")
-_WINDOWS: Final = {
-    "landmarks": {0: "batch", 1: "time"},
-    "times_ms": {0: "batch", 1: "time"},
-    "aspect": {0: "batch"},
-    "mask": {0: "batch", 1: "time"},
-}
-_STEPS: Final = {0: "batch", 1: "steps"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +93,9 @@ def export_to_onnx(model_path: Path, output: Path, *, int8: bool = False) -> Exp
     limit = MAX_DIFFERENCE
     if int8:
         network, precision, limit = _quantise(network), "int8", MAX_DIFFERENCE_INT8
-    graph = _assemble(network, manifest)
+    graph = join(network, manifest)
     opset = _require_opset(graph)
-    embedding = _lengths_of(graph, "embedding")[-1]
+    embedding = lengths_of(graph, "embedding")[-1]
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
         candidate = Path(folder) / output.name
@@ -129,6 +115,16 @@ def export_to_onnx(model_path: Path, output: Path, *, int8: bool = False) -> Exp
             raise ExportError(msg)
         candidate.replace(output)
     return ExportReport(path=output, opset=opset, max_difference=difference)
+
+
+def open_features(spec: FeatureSpec, *, num_threads: int) -> Callable[[WindowBatch], object]:
+    """The features' graph by itself on ONNX Runtime, to be measured."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    session = ort.InferenceSession(
+        trace_features(spec).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda batch: session.run(None, dict(batch.tensors))
 
 
 def measure_difference(first: Runs, second: Runs) -> float:
@@ -174,7 +170,7 @@ def _open(path: Path, *, int8: bool) -> tuple[Runs, onnx.ModelProto, ModelManife
     if path.suffix != ".onnx":
         network, manifest = load_model(path)
         check_feature_spec(manifest)
-        return TorchBackend(path), _trace_network(network, get_feature_spec(manifest.feature_spec)), manifest, "f32"
+        return TorchBackend(path), trace_network(network, get_feature_spec(manifest.feature_spec)), manifest, "f32"
     artifact = read_onnx_artifact(path)
     check_feature_spec(artifact.manifest)
     if artifact.interface:
@@ -190,7 +186,7 @@ def _open(path: Path, *, int8: bool) -> tuple[Runs, onnx.ModelProto, ModelManife
         raise ArtifactError(msg)
     del model.metadata_props[:]
     source = _BareNetwork(model, artifact.manifest)
-    _rename(model, {"signing": "signing_curve", source.feature_input: "features"})
+    rename(model, {"signing": "signing_curve", source.feature_input: "features"})
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for side in value.type.tensor_type.shape.dim:
             if side.dim_param == "time":
@@ -210,7 +206,7 @@ class _BareNetwork:
             msg = f"ONNX Runtime {ort.__version__} cannot load the source ({error})"
             raise ArtifactError(msg) from error
         self._features = LandmarkFeatures(spec).eval()
-        self._conclusion = Conclusion(_prototypes_of(manifest)).eval()
+        self._conclusion = Conclusion(prototypes_of(manifest)).eval()
 
     def run(self, batch: WindowBatch) -> BackendOutput:
         with torch.inference_mode():
@@ -225,110 +221,6 @@ class _BareNetwork:
         return BackendOutput(
             logits=logits, embedding=embedding, signing=signing.numpy(), familiarity=familiarity.numpy()
         )
-
-
-def _prototypes_of(manifest: ModelManifest) -> FloatArray:
-    return prototypes_from_text(manifest.prototypes, num_labels=len(manifest.labels))
-
-
-def _assemble(network: onnx.ModelProto, manifest: ModelManifest) -> onnx.ModelProto:
-    """Join features, network and conclusion into one graph."""
-    spec = get_feature_spec(manifest.feature_spec)
-    batch = _make_batch((2, 31), np.random.default_rng(1))
-    inputs = tuple(torch.from_numpy(batch.tensors[name]) for name in INPUT_NAMES)
-    features_module = LandmarkFeatures(spec).eval()
-    features = _trace(
-        features_module,
-        inputs,
-        inputs={name: _WINDOWS[name] for name in INPUT_NAMES},
-        outputs={"features": _STEPS, "grid_mask": _STEPS, "to_frames": {0: "batch", 1: "time", 2: "steps"}},
-    )
-    embedding = _lengths_of(network, "embedding")[-1]
-    described = features_module(*inputs)
-    steps = described.mask.shape[1]
-    names = output_names(manifest)[2:]
-    conclusion = _trace(
-        Conclusion(_prototypes_of(manifest)).eval(),
-        (torch.rand(2, embedding), torch.rand(2, steps), described.to_frames),
-        inputs={"embedding": {0: "batch"}, "curve": _STEPS, "to_frames": {0: "batch", 1: "time", 2: "steps"}},
-        outputs={name: {"signing": _WINDOWS["mask"], "familiarity": {0: "batch"}}[name] for name in names},
-    )
-    for model in (features, conclusion):
-        model.ir_version = network.ir_version
-    joined = onnx.compose.merge_models(
-        onnx.compose.add_prefix(features, "features.", rename_inputs=False, rename_outputs=False),
-        onnx.compose.add_prefix(network, "network."),
-        io_map=[("features", "network.features"), ("grid_mask", "network.mask")],
-        outputs=["to_frames", *(f"network.{name}" for name in _NETWORK_OUTPUTS)],
-    )
-    joined = onnx.compose.merge_models(
-        joined,
-        onnx.compose.add_prefix(conclusion, "answers."),
-        io_map=[
-            ("network.embedding", "answers.embedding"),
-            ("network.signing_curve", "answers.curve"),
-            ("to_frames", "answers.to_frames"),
-        ],
-        outputs=["network.logits", "network.embedding", *(f"answers.{name}" for name in names)],
-    )
-    opsets = {(entry.domain, entry.version) for model in (features, network) for entry in model.opset_import}
-    del joined.opset_import[:]  # joining repeats them
-    joined.opset_import.extend(onnx.helper.make_opsetid(*one) for one in sorted(opsets))
-    renamed = {"network.logits": "logits", "network.embedding": "embedding"}
-    _rename(joined, renamed | {f"answers.{name}": name for name in names})
-    return joined
-
-
-def _rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
-    """Give values of a graph other names, wherever they stand."""
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        value.name = names.get(value.name, value.name)
-    for node in model.graph.node:
-        for values in (node.input, node.output):
-            values[:] = [names.get(one, one) for one in values]
-
-
-def _lengths_of(model: onnx.ModelProto, output: str) -> list[int]:
-    (value,) = (one for one in model.graph.output if one.name == output)
-    return [side.dim_value for side in value.type.tensor_type.shape.dim]
-
-
-def _trace_network(network: SignEncoder, spec: FeatureSpec) -> onnx.ModelProto:
-    features = torch.zeros(2, 31, *spec.shape)
-    mask = torch.ones(2, 31, dtype=torch.bool)
-    mask[1, 20:] = False
-    steps = {"logits": {0: "batch"}, "embedding": {0: "batch"}, "signing_curve": _STEPS}
-    model = _trace(network, (features, mask), inputs={"features": _STEPS, "mask": _STEPS}, outputs=steps)
-    # The tracer loses the embedding's width in a division by its length; enrolment of new signs reads it.
-    (output,) = (value for value in model.graph.output if value.name == "embedding")
-    output.type.tensor_type.shape.dim[1].dim_value = network.config.embedding
-    return model
-
-
-def _trace(
-    module: nn.Module,
-    arguments: Sequence[Tensor],
-    *,
-    inputs: Mapping[str, Mapping[int, str]],
-    outputs: Mapping[str, Mapping[int, str]],
-) -> onnx.ModelProto:
-    """Trace a module; names of its inputs and outputs go with those of their axes that may have any length."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        target = Path(folder) / "traced.onnx"
-        # The tracer warns that it is the older exporter, and of shapes that become constants: `export_to_onnx` checks
-        # the answers at other shapes.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            tuple(arguments),
-            target,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            opset_version=OPSET,
-            dynamic_axes={name: dict(axes) for name, axes in (*inputs.items(), *outputs.items())},
-            dynamo=False,
-        )
-        return onnx.load(target)
 
 
 def _quantise(network: onnx.ModelProto) -> onnx.ModelProto:

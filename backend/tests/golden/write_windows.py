@@ -1,6 +1,6 @@
 """Writes `windows.json`: windows and what the shipped model answers, for runtimes in other languages.
 
-    python -m tests.golden.write_windows
+python -m tests.golden.write_windows
 """
 
 import json
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.ml.inference.backends import OnnxBackend
 from app.ml.landmarks.batches import stack_windows
 from app.ml.landmarks.layout import LEFT_HAND, POSE, RIGHT_HAND
-from app.ml.types import FloatArray, LandmarkWindow
+from app.ml.types import LandmarkWindow
 from tests.parametric_signer import make_person, perform_sign
 
 PATH: Final = Path(__file__).with_name("windows.json")
@@ -61,7 +62,7 @@ def render() -> dict[str, Any]:
     return {"weights_sha256": backend.manifest.weights_sha256, "cases": cases}
 
 
-def _listed(values: FloatArray) -> list[float | None]:
+def _listed(values: NDArray[np.float64]) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 

@@ -334,7 +334,7 @@ def test_a_model_for_other_features_is_refused(model_dir: Path) -> None:
 def test_a_file_from_before_landmarks_went_in_is_refused_with_the_command_that_converts_it(tmp_path: Path) -> None:
     path = write_feature_model(tmp_path).with_suffix(".onnx")
 
-    with pytest.raises(ManifestMismatchError, match=r"takes features and mask, as models did .*convert it") as refused:
+    with pytest.raises(ManifestMismatchError, match=r"takes features, as models did .*convert it") as refused:
         SignFlowInferencePipeline.load_file(path)
 
     assert str(refused.value).endswith(f"python -m app.ml.export --model-path {path} --output {path}")

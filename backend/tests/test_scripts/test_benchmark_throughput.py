@@ -91,6 +91,7 @@ def calls(per_window_ms: float, per_call_ms: float) -> list[CallFigures]:
         CallFigures(
             batch_size=size,
             stack_ms=0.0,
+            features_ms=None,
             model_ms=per_window_ms + per_call_ms / size,
             answers_ms=0.0,
             bare_windows_per_s=1.0,

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.ml.errors import ArtifactError, ModelNotFoundError
+from app.ml.errors import ArtifactError, ManifestMismatchError, ModelNotFoundError
 from app.ml.pipeline import SignFlowInferencePipeline
 from scripts.package_torchserve import ServingOptions, main, package_archive
-from tests.untrained_model import make_window
+from tests.untrained_model import make_window, write_feature_model
 
 runner = CliRunner()
 
@@ -112,6 +112,13 @@ def test_the_archive_holds_the_model_its_settings_and_the_library_only(served_mo
 def test_a_name_that_torchserve_would_not_take_is_refused(served_model_dir: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(ArtifactError, match="cannot be an archive's name"):
         package_archive(served_model_dir / "model_v1.onnx", tmp_path / name)
+
+
+def test_a_file_from_before_landmarks_went_in_is_refused_with_the_command_that_converts_it(tmp_path: Path) -> None:
+    path = write_feature_model(tmp_path).with_suffix(".onnx")
+
+    with pytest.raises(ManifestMismatchError, match="python -m app.ml.export --model-path"):
+        package_archive(path, tmp_path / "signflow.mar")
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:

@@ -81,19 +81,9 @@ def check_interface(
     """Refuse a graph whose inputs and outputs, name to shape, are not what this version asks models.
 
     Raises:
-        ManifestMismatchError: the message says which differs; for a file from before landmarks went in, also which
-            command converts it.
+        ManifestMismatchError: the message says which differs.
     """
-    if set(inputs) in OLD_INPUTS:
-        msg = (
-            f"{path} takes {' and '.join(inputs)}, as models did before landmarks went in; convert it, without "
-            f"training: {conversion_command(path)}"
-        )
-        raise ManifestMismatchError(msg)
-    version = _read_version(interface)
-    if version != _VERSION:
-        msg = f"{path}: its interface is {version!r}, this version of SignFlow speaks {_VERSION!r}; update SignFlow"
-        raise ManifestMismatchError(msg)
+    require_current(path, interface)
     expected = output_names(manifest)
     if set(inputs) != set(INPUT_NAMES) or set(outputs) != set(expected):
         msg = (
@@ -110,9 +100,22 @@ def check_interface(
             raise ManifestMismatchError(msg)
 
 
-def conversion_command(path: Path) -> str:
-    """What brings an `.onnx` file from before landmarks went in up to date."""
-    return f"python -m app.ml.export --model-path {path} --output {path}"
+def require_current(path: Path, interface: str) -> None:
+    """Refuse an `.onnx` file of another interface than this version's.
+
+    Raises:
+        ManifestMismatchError: for a file from before landmarks went in the message holds the command that converts it.
+    """
+    if not interface:
+        msg = (
+            f"{path} takes features, as models did before landmarks went in; convert it, without training: "
+            f"python -m app.ml.export --model-path {path} --output {path}"
+        )
+        raise ManifestMismatchError(msg)
+    version = _read_version(interface)
+    if version != _VERSION:
+        msg = f"{path}: its interface is {version!r}, this version of SignFlow speaks {_VERSION!r}; update SignFlow"
+        raise ManifestMismatchError(msg)
 
 
 def _read_version(interface: str) -> object:

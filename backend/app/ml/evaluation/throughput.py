@@ -13,7 +13,7 @@ from app.ml.batch_processor import REMOTE_PARALLEL, BatchedInferenceQueue
 from app.ml.errors import RemoteUnavailableError
 from app.ml.inference.batch_policy import BatchLimits
 from app.ml.inference.remote import RemotePredictor
-from app.ml.landmarks.batches import stack_windows
+from app.ml.landmarks.batches import WindowBatch, stack_windows
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.types import LandmarkWindow, Predictor
 
@@ -53,6 +53,7 @@ class CallFigures:
         batch_size: windows in a call.
         stack_ms: windows checked and put together.
         model_ms: the bare runtime's own call, landmarks to logits.
+        features_ms: the graph of the features alone, which is a part of the former; None where it was not measured.
         answers_ms: logits to predictions.
         bare_windows_per_s: what a loop around the bare runtime reaches.
         calibration_ms: time of a fixed loop on this machine just before.
@@ -61,6 +62,7 @@ class CallFigures:
     batch_size: int
     stack_ms: float
     model_ms: float
+    features_ms: float | None
     answers_ms: float
     bare_windows_per_s: float
     calibration_ms: float
@@ -99,6 +101,7 @@ class Plan:
     Attributes:
         seconds: length of each measurement.
         calibrate: times a fixed loop, in milliseconds.
+        run_features: runs the features' graph alone.
         open_remote: makes the client of mode `remote`; it gets the same model in this process.
         on_progress: told after each measurement.
     """
@@ -108,6 +111,7 @@ class Plan:
     batch_size: int = 32
     seconds: float = 3.0
     calibrate: Callable[[], float]
+    run_features: Callable[[WindowBatch], object] | None = None
     open_remote: Callable[[SignFlowInferencePipeline], RemotePredictor] | None = None
     on_progress: Callable[[], None] = lambda: None
 
@@ -256,12 +260,18 @@ def measure_calls(
     def conclude(number: int) -> None:
         pipeline.conclude(batches[number], outputs[number])
 
+    def describe(number: int) -> None:
+        assert plan.run_features is not None
+        plan.run_features(stacked[number])
+
     calibration_ms = plan.calibrate()
+    features_s = _time(describe, len(batches), plan.seconds / 3) if plan.run_features else None
     stack_s, model_s, answers_s = (_time(step, len(batches), plan.seconds / 3) for step in (stack, run, conclude))
     return CallFigures(
         batch_size=batch_size,
         stack_ms=stack_s / batch_size * 1e3,
         model_ms=model_s / batch_size * 1e3,
+        features_ms=None if features_s is None else features_s / batch_size * 1e3,
         answers_ms=answers_s / batch_size * 1e3,
         bare_windows_per_s=batch_size / model_s,
         calibration_ms=calibration_ms,
