@@ -2,10 +2,10 @@
 
 Side by side: one window a call (single), through the batch queue (batch) and, where asked for, from there to an
 inference server (remote: it answers, or the measurement fails), for 1, 8 and 32 clients that ask again as soon as they
-are answered; where the time of a call goes (stacking, model, the features in it, answers); and the ratio to a loop around the bare runtime
-on the same work. A calibration loop's time stands beside every figure, because machines differ and drift. Prints the
-settings that it would choose. Windows are made up: speed does not depend on what is signed, nor on what was learned, so
-`--network large` measures a network that nobody has trained yet.
+are answered; where the time of a call goes (stacking, model, the features in it, answers); and the ratio to a loop
+around the bare runtime on the same work. A calibration loop's time stands beside every figure, because machines differ
+and drift. Prints the settings that it would choose. Windows are made up: speed does not depend on what is signed, nor
+on what was learned, so `--network large` measures a network that nobody has trained yet.
 
     python -m scripts.benchmark_throughput --mode batch --batch-size 32
 """

@@ -23,7 +23,7 @@ Parameters: TypeAlias = Mapping[str, bytes | bytearray | dict[str, object]]
 
 
 class SignFlowHandler(BaseHandler):
-    """Answers batches of requests: landmarks to features, one forward pass, calibrated predictions."""
+    """Answers batches of requests: one forward pass from landmarks to calibrated predictions."""
 
     server: WindowServer
 

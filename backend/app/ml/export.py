@@ -117,14 +117,18 @@ def export_to_onnx(model_path: Path, output: Path, *, int8: bool = False) -> Exp
     return ExportReport(path=output, opset=opset, max_difference=difference)
 
 
-def open_features(spec: FeatureSpec, *, num_threads: int) -> Callable[[WindowBatch], object]:
+def open_features(spec: FeatureSpec, *, num_threads: int) -> Callable[[WindowBatch], None]:
     """The features' graph by itself on ONNX Runtime, to be measured."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = num_threads
     session = ort.InferenceSession(
         trace_features(spec).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return lambda batch: session.run(None, dict(batch.tensors))
+
+    def run(batch: WindowBatch) -> None:
+        session.run(None, dict(batch.tensors))
+
+    return run
 
 
 def measure_difference(first: Runs, second: Runs) -> float:

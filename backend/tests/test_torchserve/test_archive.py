@@ -117,7 +117,7 @@ def test_a_name_that_torchserve_would_not_take_is_refused(served_model_dir: Path
 def test_a_file_from_before_landmarks_went_in_is_refused_with_the_command_that_converts_it(tmp_path: Path) -> None:
     path = write_feature_model(tmp_path).with_suffix(".onnx")
 
-    with pytest.raises(ManifestMismatchError, match="python -m app.ml.export --model-path"):
+    with pytest.raises(ManifestMismatchError, match=r"python -m app\.ml\.export --model-path"):
         package_archive(path, tmp_path / "signflow.mar")
 
 
