@@ -78,7 +78,7 @@ def write_feature_model(folder: Path, *, config: str = "tiny", prototypes: str =
     source = folder / "model_v1.pt"
     network, _ = load_model(source)
     spec = get_feature_spec(manifest.feature_spec)
-    names = [spec.input_name, "mask", "logits", "embedding", "signing"]
+    names = ["landmarks" if spec.is_landmarks else "features", "mask", "logits", "embedding", "signing"]
     target = folder / "traced.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

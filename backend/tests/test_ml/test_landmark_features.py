@@ -15,11 +15,12 @@ from app.ml.artifacts.prototypes import prototypes_to_text
 from app.ml.inference.backends import OnnxBackend
 from app.ml.inference.torch_backend import TorchBackend, load_model
 from app.ml.landmarks.batches import MAX_CELLS, WindowBatch, split_windows, stack_windows
-from app.ml.landmarks.features import extract_batch, get_feature_spec
+from app.ml.landmarks.features import get_feature_spec
 from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, POSE, RIGHT_HAND, RIGHT_SHOULDER
 from app.ml.landmarks.normalise import check_window
 from app.ml.network.landmark_features import LandmarkFeatures
 from app.ml.types import BoolArray, FloatArray, LandmarkWindow
+from tests.feature_reference import extract_batch
 from tests.parametric_signer import LABELS, make_person, perform_stream
 from tests.untrained_model import LABELS as MODEL_LABELS
 from tests.untrained_model import make_manifest, write_untrained_model

@@ -1,4 +1,6 @@
-"""Turns landmarks into what models read. Three specifications; an artifact names the one it was trained with.
+"""Turns landmarks into what models read, for training: `app/ml/network` has the same in PyTorch, which is what an
+exported model holds, and tests hold the two together. Three specifications; an artifact names the one it was trained
+with.
 
 `base469`   225 normalised coordinates + 225 velocities per second + 19 geometry values (5 distances between matching
             points of the two hands, 2 elbow angles, 2 wrist angles, 5 hand-shape values for each hand).
@@ -14,7 +16,7 @@ Shapes: `...` any leading axes, B windows, G grid steps, F features. Inside, tim
 `[P, 3, ..., G]` (see `normalise`), features `[F, ..., G]`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,8 +39,8 @@ from app.ml.landmarks.layout import (
     RIGHT_WRIST,
 )
 from app.ml.landmarks.memory import MEMORY
-from app.ml.landmarks.normalise import MIN_PALM, check_window, median_over_time, normalise_rows, resample_rows
-from app.ml.types import BoolArray, FloatArray, LandmarkWindow, TimesArray
+from app.ml.landmarks.normalise import MIN_PALM, median_over_time, normalise_rows
+from app.ml.types import FloatArray
 
 STEP_MS: Final = 50.0
 """Grid of the features: 20 steps a second carry the signs of the recordings, which were filmed at 10 to 20 frames a
@@ -72,34 +74,6 @@ class FeatureSpec:
         """Of one grid step: `(F,)`, or `(75, 3)` for landmarks."""
         return (NUM_POINTS, 3) if self.is_landmarks else (self.num_features,)
 
-    @property
-    def input_name(self) -> str:
-        """What a model's graph calls this input."""
-        return "landmarks" if self.is_landmarks else "features"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureSequence:
-    """Features of one window: `values` float32 `[G, F]` (landmarks `[G, 75, 3]`), `times_ms` float64 `[G]`."""
-
-    values: FloatArray
-    times_ms: TimesArray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureBatch:
-    """Features of several windows, ready for a model.
-
-    Attributes:
-        values: float32 `[B, G, F]`, zeros where `mask` is false; landmarks `[B, G, 75, 3]`, NaN there.
-        mask: bool `[B, G]`, true = a step of the window, false = padding.
-        times_ms: each window's own steps, float64.
-    """
-
-    values: FloatArray
-    mask: BoolArray
-    times_ms: list[TimesArray]
-
 
 def get_feature_spec(name: str) -> FeatureSpec:
     """Look a specification up by the name that a model's manifest carries.
@@ -112,25 +86,6 @@ def get_feature_spec(name: str) -> FeatureSpec:
         msg = f"unknown feature spec {name!r}; this version knows {known}: retrain the model or update SignFlow"
         raise ManifestMismatchError(msg)
     return _SPECS[name]
-
-
-def extract_features(window: LandmarkWindow, spec: FeatureSpec) -> FeatureSequence:
-    """Check, resample, normalise and describe one window.
-
-    Raises:
-        InvalidLandmarksError: the window cannot be used; see `check_window`.
-    """
-    check_window(window)
-    batch = extract_batch((window,), spec)
-    return FeatureSequence(values=batch.values[0], times_ms=batch.times_ms[0])
-
-
-def extract_batch(windows: Sequence[LandmarkWindow], spec: FeatureSpec) -> FeatureBatch:
-    """Resample, normalise and describe several checked windows, of any lengths, padded to the longest."""
-    rows, times_ms = resample_rows(windows, step_ms=spec.step_ms, num_pose=spec.num_pose)
-    rows[:, ::2] *= np.array([window.width / window.height for window in windows], np.float32)[:, None]
-    mask = np.arange(rows.shape[-1]) < np.array([len(steps) for steps in times_ms])[:, None]
-    return FeatureBatch(values=_describe(rows, spec), mask=mask, times_ms=times_ms)
 
 
 def features_of(points: FloatArray, spec: FeatureSpec) -> FloatArray:

@@ -6,7 +6,6 @@ Rows keep time last, float32 `[P, 3, ..., G]`: the first P - 42 pose points, the
 runs along memory, which makes it several times faster than on `[..., G, P, 3]`.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -17,12 +16,10 @@ from app.ml.landmarks.layout import (
     LEFT_SHOULDER,
     NUM_HAND,
     NUM_POINTS,
-    NUM_POSE,
     POSE,
     RIGHT_HAND,
     RIGHT_SHOULDER,
 )
-from app.ml.landmarks.memory import MEMORY
 from app.ml.types import BoolArray, FloatArray, IndexArray, LandmarkWindow, TimesArray
 
 MAX_GAP_MS: Final = 260.0
@@ -94,55 +91,18 @@ def resample(landmarks: FloatArray, times_ms: TimesArray, *, step_ms: float) -> 
     Returns:
         Landmarks `[G, 75, 3]` and their times `[G]`; the grid starts at the first frame and ends at or before the last.
     """
-    window = LandmarkWindow(landmarks=landmarks, times_ms=times_ms)
-    rows, grids = resample_rows((window,), step_ms=step_ms)
-    return np.moveaxis(rows[:, :, 0], -1, 0).copy(), grids[0]
-
-
-def resample_rows(
-    windows: Sequence[LandmarkWindow], *, step_ms: float, num_pose: int = NUM_POSE
-) -> tuple[FloatArray, list[TimesArray]]:
-    """Resample several windows at once, as `resample` does one.
-
-    Args:
-        windows: checked windows of any lengths.
-        step_ms: grid spacing.
-        num_pose: how many of the pose's points to keep, from the first.
-
-    Returns:
-        Rows `[P, 3, B, G]`, NaN after a window's end, in memory that the thread's next call uses again; and each
-        window's own grid.
-    """
-    counts = [len(window.times_ms) for window in windows]
-    ends = np.cumsum(counts)
-    starts = ends - counts
-    landmarks = MEMORY.take("landmarks", int(ends[-1]), NUM_POINTS, 3)
-    np.concatenate([window.landmarks for window in windows], out=landmarks)
-    times = np.concatenate([window.times_ms for window in windows])
-    grids = [_grid(window.times_ms, step_ms) for window in windows]
-    grid = np.full((len(windows), max(map(len, grids))), np.nan)
-    last, following = np.zeros(grid.shape, np.intp), np.zeros(grid.shape, np.intp)
-    for row, (window, steps) in enumerate(zip(windows, grids, strict=True)):
-        grid[row, : len(steps)] = steps
-        last[row, : len(steps)] = starts[row] + np.searchsorted(window.times_ms, steps, side="right") - 1
-        following[row, : len(steps)] = np.minimum(starts[row] + np.searchsorted(window.times_ms, steps), ends[row] - 1)
-    before, after, lost = _nearest_detections(landmarks, starts, ends)
-    before, after = before[:, last], after[:, following]  # [3, B, G]
-    weight = _weights(grid, times[before], times[after], step_ms=step_ms)
-    weight[lost[:, last]] = np.nan
-    weight = weight.reshape(len(_PARTS), -1, 1)
-    before, after = before.reshape(len(_PARTS), -1), after.reshape(len(_PARTS), -1)
-    rows = MEMORY.take("rows", num_pose + 2 * NUM_HAND, 3, grid.size)
-    first = 0
-    for number, part in enumerate((slice(num_pose), LEFT_HAND, RIGHT_HAND)):
-        points = landmarks[:, part]
-        values, others = points[before[number]], points[after[number]]
-        values *= (1 - weight[number])[..., None]
-        others *= weight[number][..., None]
-        values += others
-        rows[first : first + points.shape[1]] = values.transpose(1, 2, 0)
-        first += points.shape[1]
-    return rows.reshape(*rows.shape[:2], *grid.shape), grids
+    grid = _grid(times_ms, step_ms)
+    last = np.searchsorted(times_ms, grid, side="right") - 1
+    following = np.minimum(np.searchsorted(times_ms, grid), len(times_ms) - 1)
+    before, after, lost = _nearest_detections(landmarks)
+    points = np.empty((len(grid), NUM_POINTS, 3), np.float32)
+    for number, part in enumerate(_PARTS):
+        start, end = before[number, last], after[number, following]
+        weight = _weights(grid, times_ms[start], times_ms[end], step_ms=step_ms)[:, None, None]
+        if lost[number]:
+            weight[:] = np.nan
+        points[:, part] = landmarks[start, part] * (1 - weight) + landmarks[end, part] * weight
+    return points, grid
 
 
 def _grid(times_ms: TimesArray, step_ms: float) -> TimesArray:
@@ -150,30 +110,21 @@ def _grid(times_ms: TimesArray, step_ms: float) -> TimesArray:
     return times_ms[0] + step_ms * np.arange(num_steps)
 
 
-def _nearest_detections(
-    landmarks: FloatArray, starts: IndexArray, ends: IndexArray
-) -> tuple[IndexArray, IndexArray, BoolArray]:
-    """Which frame a grid step reads, for each part and frame of windows that follow each other.
-
-    Args:
-        landmarks: `[T, 75, 3]`, all windows' frames.
-        starts: int `[B]`, where each window begins.
-        ends: int `[B]`, where it ends.
+def _nearest_detections(landmarks: FloatArray) -> tuple[IndexArray, IndexArray, BoolArray]:
+    """Which frame a grid step reads, for each part and frame of `[T, 75, 3]`.
 
     Returns:
         `[3, T]` each: the last frame up to this one that shows the part, or else the first after it; the first frame
-        from this one on, or else the last before it; and whether the window never shows the part.
+        from this one on, or else the last before it; and `[3]`, whether the window never shows the part.
     """
     present = ~np.isnan(landmarks[:, _PART_STARTS, 0].T)
     frames = np.arange(len(landmarks))
-    counts = ends - starts
-    first, final = np.repeat(starts, counts), np.repeat(ends - 1, counts)
     seen = np.maximum.accumulate(np.where(present, frames, -1), axis=1)
     coming = np.minimum.accumulate(np.where(present, frames, len(frames))[:, ::-1], axis=1)[:, ::-1]
-    none_seen, none_coming = seen < first, coming > final
-    lost = none_seen & none_coming
-    before = np.where(lost, first, np.where(none_seen, coming, seen))
-    after = np.where(lost, first, np.where(none_coming, seen, coming))
+    lost = ~present.any(1)
+    before = np.where(seen < 0, coming, seen)
+    after = np.where(coming == len(frames), seen, coming)
+    before[lost] = after[lost] = 0
     return before, after, lost
 
 
