@@ -27,15 +27,12 @@ class Body(NamedTuple):
     Attributes:
         points: `[B, G, P * 3]` in shoulder widths from the point between the shoulders; any number where missing.
         missing: `[B, G, P]`, 1 where a point is missing, 0 elsewhere.
-        hands: `[B, G, 42 * 3]`, the hands' points in frame heights. Differences are taken before they are scaled, which
-            keeps the digits of a hand that is small and far from the origin.
-        per_palm: `[B, 1, 2]`, one by the size of each palm.
+        in_palms: `[B, G, 42 * 3]`, the hands' points in sizes of their own palm, from an origin that is no matter.
     """
 
     points: Tensor
     missing: Tensor
-    hands: Tensor
-    per_palm: Tensor
+    in_palms: Tensor
 
 
 class BodyFrame(nn.Module):
@@ -49,6 +46,7 @@ class BodyFrame(nn.Module):
     means: Tensor
     needs: Tensor
     every_point: Tensor
+    each_hand: Tensor
 
     def __init__(self, *, num_pose: int) -> None:
         super().__init__()
@@ -73,6 +71,7 @@ class BodyFrame(nn.Module):
             ("means", means),
             ("needs", needs),
             ("every_point", torch.eye(3).repeat(1, num_points)),
+            ("each_hand", torch.eye(2).repeat_interleave(3 * NUM_HAND, 1)),
         ):
             self.register_buffer(name, matrix, persistent=False)
 
@@ -104,11 +103,11 @@ class BodyFrame(nn.Module):
         mean_of_hands = linear[..., 2:4].sum(1) / num_seen.clamp(min=1.0)
         centre = torch.where(seen, median[:, :2], mean_of_hands)
         width = torch.where(seen, width, FALLBACK_SHOULDER_WIDTH)
-        per_palm = 1.0 / torch.maximum(median[:, 3:], MIN_PALM * width).unsqueeze(1)
+        palms = torch.maximum(median[:, 3:], MIN_PALM * width) @ self.each_hand
         scale = 1.0 / width
         offset = torch.cat([centre, torch.zeros_like(width)], -1) * scale @ self.every_point
-        hands = points[..., -6 * NUM_HAND :]
-        return Body(points * scale.unsqueeze(1) - offset.unsqueeze(1), missing, hands, per_palm)
+        in_palms = points[..., -6 * NUM_HAND :] / palms.unsqueeze(1)
+        return Body(points * scale.unsqueeze(1) - offset.unsqueeze(1), missing, in_palms)
 
 
 def _median_over_time(values: Tensor, known: Tensor) -> Tensor:

@@ -36,12 +36,6 @@ _EPSILON: Final = 1e-6
 _HAND: Final = 3 * NUM_HAND
 
 
-def _hand_rows(body: Body) -> tuple[Tensor, Tensor]:
-    """Points of each hand `[2 * N, 63]` and one by its palm's size `[2 * N, 1]`."""
-    per_palm = body.per_palm.expand(-1, body.hands.shape[1], -1).reshape(-1, 1)
-    return body.hands.reshape(-1, _HAND), per_palm
-
-
 def _velocity(places: Tensor, missing: Tensor, *, step_s: float) -> Tensor:
     """Central differences per second, `[B, G, V]`; one-sided at the ends and beside a gap, zero where nothing is known.
 
@@ -161,9 +155,9 @@ class _HandShape(nn.Module):
         self.register_buffer("squares", sum_groups(groups, num_inputs=90), persistent=False)
         self.register_buffer("dots", dots, persistent=False)
 
-    def forward(self, hands: Tensor, per_palm: Tensor) -> tuple[Tensor, Tensor]:
-        """Points of hands `[N, 63]`, and one by the size of the palm `[N, 1]`, to `[N, 90]` and `[N, 10]`."""
-        relative, tips, squared, left, right = ((hands @ self.linear) * per_palm).split((60, 10, 90, 51, 51), -1)
+    def forward(self, hands: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of hands in palm sizes `[N, 63]` to `[N, 90]` and `[N, 10]`."""
+        relative, tips, squared, left, right = (hands @ self.linear).split((60, 10, 90, 51, 51), -1)
         lengths = ((squared * squared) @ self.squares).sqrt()
         earlier, later, apart, along = lengths.split((15, 15, 9, 1), -1)
         dots, normal = ((left * right) @ self.dots).split((15, 3), -1)
@@ -213,7 +207,7 @@ class Hands256(nn.Module):
     def forward(self, body: Body) -> Tensor:
         """To features `[B, G, 256]`."""
         batch = body.points.shape[0]
-        shape, tips = self.shape(*_hand_rows(body))
+        shape, tips = self.shape(body.in_palms.reshape(-1, _HAND))
         half = self.relations.size
         left, right, of_hands, moved, wrists, arms, rest = (body.points @ self.linear).split(
             (half, half, 20, 8, 4, 8, 4), -1
@@ -266,8 +260,7 @@ class Base469(nn.Module):
         """To features `[B, G, 469]`."""
         half = self.relations.size
         angles, between = self.relations(*(body.points @ self.linear).split(half, -1))
-        hands, per_palm = _hand_rows(body)
-        reach = (hands @ self.reach) * per_palm
+        reach = body.in_palms.reshape(-1, _HAND) @ self.reach
         shape = ((reach * reach) @ self.sums).sqrt().reshape(body.points.shape[0], -1, 10)
         absent, motion_absent = (body.missing @ self.needs).split((469, 225), -1)
         motion = _velocity(body.points, motion_absent, step_s=self.step_s)
