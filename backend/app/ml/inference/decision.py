@@ -111,8 +111,3 @@ def softmax(logits: FloatArray) -> FloatArray:
     """Softmax over the last axis."""
     exponentials = np.exp(logits - logits.max(-1, keepdims=True))
     return exponentials / exponentials.sum(-1, keepdims=True)
-
-
-def sigmoid(logits: FloatArray) -> FloatArray:
-    """Logistic function, without overflow at large negative values."""
-    return (0.5 * (np.tanh(0.5 * logits) + 1.0)).astype(np.float32)
