@@ -83,6 +83,14 @@ export const en = {
       what: 'This file is a data set of many clips, and one clip can be translated at a time.',
       todo: 'Drop a single clip, or stream the whole set to the server with “python -m scripts.replay”.',
     },
+    file_times_wrong: {
+      what: 'The times in this clip cannot be right.',
+      todo: 'Frames must be in order, each once, with times in milliseconds. Make the clip again, or import the recording anew.',
+    },
+    file_positions_wrong: {
+      what: 'The positions in this clip cannot be right.',
+      todo: 'They must be fractions of the picture’s width and height, not pixels. Make the clip again, or import the recording anew.',
+    },
     file_no_frames: {
       what: 'No person was found in this file.',
       todo: 'Choose a recording with shoulders and hands in view.',

@@ -93,6 +93,14 @@ export const fr: Dictionary = {
       what: 'Ce fichier est un jeu de données\u00a0: il contient de nombreux clips, et un seul peut être traduit à la fois.',
       todo: 'Déposez un seul clip, ou envoyez le jeu entier au serveur avec «\u00a0python -m scripts.replay\u00a0».',
     },
+    file_times_wrong: {
+      what: 'Les heures de ce clip ne peuvent pas être justes.',
+      todo: 'Les images doivent être dans l’ordre, chacune une seule fois, avec des heures en millisecondes. Refaites le clip ou importez de nouveau l’enregistrement.',
+    },
+    file_positions_wrong: {
+      what: 'Les positions de ce clip ne peuvent pas être justes.',
+      todo: 'Ce doivent être des fractions de la largeur et de la hauteur de l’image, pas des pixels. Refaites le clip ou importez de nouveau l’enregistrement.',
+    },
     file_no_frames: {
       what: 'Personne n’a été trouvé dans ce fichier.',
       todo: 'Choisissez un enregistrement où l’on voit les épaules et les mains.',

@@ -1,6 +1,6 @@
 import { zipSync } from 'fflate'
 import { describe, expect, it } from 'vitest'
-import { ClipFileError, DataSetFileError, parseNpy, readClip } from './clip'
+import { ClipFileError, readClip } from './clip'
 
 function npy(descr: string, shape: number[], bytes: ArrayBuffer, fortran = false): Uint8Array {
   const shapeText = shape.length === 1 ? `${shape[0]},` : shape.join(', ')
@@ -46,7 +46,7 @@ describe('readClip', () => {
 
   it.each([
     ['is not a .npz file', new Uint8Array([1, 2, 3]), 'not a .npz'],
-    ['lacks an array', zipSync({ 'landmarks.npy': npy('<f4', [0, 75, 3], new ArrayBuffer(0)) }), 'times_ms'],
+    ['lacks an array', zipSync({ 'times_ms.npy': npy('<f8', [0], new ArrayBuffer(0)) }), 'landmarks'],
     [
       'has another number of points',
       clip({ 'landmarks.npy': npy('<f4', [2, 33, 3], new ArrayBuffer(800)) }),
@@ -55,7 +55,7 @@ describe('readClip', () => {
     [
       'has times for other frames',
       clip({ 'times_ms.npy': npy('<f8', [1], new ArrayBuffer(8)) }),
-      '1 values for 2 frames',
+      'expected [2], one a frame',
     ],
     ['is cut short', clip({ 'times_ms.npy': npy('<f8', [2], new ArrayBuffer(8)) }), 'cut short'],
   ])('says what is wrong when the file %s', (_, bytes, message) => {
@@ -66,11 +66,6 @@ describe('readClip', () => {
   it('tells a data set from a damaged clip', () => {
     const bytes = clip({ 'landmarks_q.npy': npy('<i2', [1], new ArrayBuffer(2)) })
 
-    expect(() => readClip(bytes)).toThrow(DataSetFileError)
-  })
-
-  it('refuses arrays in an order that it would misread', () => {
-    expect(() => parseNpy('x', npy('<f4', [1], new ArrayBuffer(4), true))).toThrow('unknown layout')
-    expect(() => parseNpy('x', npy('>f4', [1], new ArrayBuffer(4)))).toThrow('unknown layout')
+    expect(() => readClip(bytes)).toThrow(expect.objectContaining({ problem: 'data_set' }))
   })
 })

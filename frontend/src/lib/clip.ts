@@ -1,10 +1,13 @@
 /**
- * Reads a landmark clip `.npz`: `landmarks` [T, 75, 3], `times_ms` [T], `width`, `height`, `mirrored`, optional `label`, `signer`.
+ * Reads a landmark clip `.npz` as backend/app/ml/recordings/clips.py does, and refuses what that refuses: backend/tests/golden/clips
+ * holds files that both test suites read. docs/data.md describes the layout.
  *
  * A .npz is a zip of .npy arrays. Mirrored clips are un-mirrored here, so nobody after this has to care.
  */
 import { unzipSync } from 'fflate'
 import { NUM_POINTS, NUM_VALUES, mirror } from '@/lib/landmarks'
+import { NpyError, type NpyHeader, readNpyHeader, readNpyValues, sizeOf } from '@/lib/npy'
+import { judgePoints, judgeTimes } from '@/lib/plausibility'
 
 export interface Clip {
   /** One Float32Array of 225 values a frame. */
@@ -14,92 +17,155 @@ export interface Clip {
   height: number
 }
 
-/** The file is not a landmark clip; the message says what is wrong with it. */
+/** What is wrong with a file: its capture times, its positions, that it holds many clips, or anything else. */
+export type ClipProblem = 'times' | 'positions' | 'data_set' | 'unreadable'
+
+/** The file is not a landmark clip that can be translated; the message says what is wrong with it. */
 export class ClipFileError extends Error {
   override name = 'ClipFileError'
+
+  constructor(
+    readonly problem: ClipProblem,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
 }
 
-/** The file holds many clips where one is needed. */
-export class DataSetFileError extends ClipFileError {
-  override name = 'DataSetFileError'
+/** What a file does not say. */
+const DEFAULT_FRAME_MS = 50
+const DEFAULT_SIZE = { width: 640, height: 480 }
+const TEXTS = ['label', 'signer', 'session', 'quality', 'clip_id', 'language']
+/** Kinds of numbers: fractions, signed and unsigned whole numbers, truth values. */
+const FRACTIONS = 'f'
+const NUMBERS = 'fiu'
+const NUMBERS_AND_FLAGS = 'fiub'
+
+/** The arrays of one file, each with its header. */
+class Archive {
+  private readonly arrays = new Map<string, { file: Uint8Array; header: NpyHeader }>()
+
+  constructor(bytes: Uint8Array) {
+    for (const [name, file] of Object.entries(unzip(bytes))) {
+      if (!name.endsWith('.npy')) continue
+      const key = name.slice(0, -'.npy'.length)
+      this.arrays.set(key, { file, header: named(key, () => readNpyHeader(file)) })
+    }
+  }
+
+  has(key: string): boolean {
+    return this.arrays.has(key)
+  }
+
+  shape(key: string): number[] | null {
+    return this.arrays.get(key)?.header.shape ?? null
+  }
+
+  numbers(key: string, kinds: string): { shape: number[]; values: Float64Array } {
+    const array = this.arrays.get(key)
+    if (array === undefined) throw unreadable(`a clip needs the array "${key}"`)
+    const { file, header } = array
+    if (!kinds.includes(header.dtype.charAt(0))) {
+      const wanted = kinds === FRACTIONS ? 'fractions (float16, float32 or float64)' : 'numbers'
+      throw unreadable(`"${key}" must be ${wanted}, is ${header.dtype}`)
+    }
+    return { shape: header.shape, values: named(key, () => readNpyValues(file, header)) }
+  }
+
+  /** One whole number; `fallback` when the file does not say. */
+  number(key: string, fallback: number): number {
+    if (!this.has(key)) return fallback
+    const { shape, values } = this.numbers(key, NUMBERS_AND_FLAGS)
+    const value = values[0]
+    if (values.length !== 1 || value === undefined) throw unreadable(`"${key}" has shape [${shape.join(', ')}]`)
+    if (!Number.isFinite(value)) throw unreadable(`"${key}" must be a finite number`)
+    return Math.trunc(value)
+  }
 }
 
-interface NpyArray {
-  shape: number[]
-  values: ArrayLike<number>
+function unreadable(message: string, cause?: unknown): ClipFileError {
+  return new ClipFileError('unreadable', message, { cause })
 }
 
-const READERS: Readonly<Record<string, { bytes: number; read: (view: DataView, offset: number) => number }>> = {
-  f4: { bytes: 4, read: (view, offset) => view.getFloat32(offset, true) },
-  f8: { bytes: 8, read: (view, offset) => view.getFloat64(offset, true) },
-  i2: { bytes: 2, read: (view, offset) => view.getInt16(offset, true) },
-  i4: { bytes: 4, read: (view, offset) => view.getInt32(offset, true) },
-  i8: { bytes: 8, read: (view, offset) => Number(view.getBigInt64(offset, true)) },
-  u1: { bytes: 1, read: (view, offset) => view.getUint8(offset) },
-  b1: { bytes: 1, read: (view, offset) => view.getUint8(offset) },
-}
-
-/** Parses one numeric .npy array, format versions 1 to 3, little-endian. */
-export function parseNpy(name: string, file: Uint8Array): NpyArray {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
-  if (file.length < 12 || view.getUint32(0) !== 0x934e554d) throw new ClipFileError(`${name} is not a NumPy array`)
-  const isVersion1 = file[6] === 1
-  const start = isVersion1 ? 10 : 12
-  const end = start + (isVersion1 ? view.getUint16(8, true) : view.getUint32(8, true))
-  const header = new TextDecoder().decode(file.subarray(start, end))
-  const dtype = /'descr':\s*'[<|]([a-z]\d+)'/.exec(header)?.[1]
-  const reader = dtype === undefined ? undefined : READERS[dtype]
-  const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1]
-  if (reader === undefined || shape === undefined || header.includes("'fortran_order': True")) {
-    throw new ClipFileError(`${name} has an unknown layout: ${header.trim()}`)
+function named<T>(key: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof NpyError) throw unreadable(`"${key}" ${error.message}`, error)
+    throw error
   }
-  const dimensions = shape
-    .split(',')
-    .filter((part) => part.trim() !== '')
-    .map(Number)
-  const size = dimensions.reduce((product, dimension) => product * dimension, 1)
-  if (file.length < end + size * reader.bytes) throw new ClipFileError(`${name} is cut short`)
-  const values = Float64Array.from({ length: size }, (_, index) => reader.read(view, end + index * reader.bytes))
-  return { shape: dimensions, values }
-}
-
-/**
- * @throws ClipFileError when the bytes are no landmark clip; DataSetFileError when they are many clips
- */
-export function readClip(bytes: Uint8Array): Clip {
-  const arrays = unzip(bytes)
-  if (arrays['landmarks_q.npy'] !== undefined) {
-    throw new DataSetFileError('"landmarks_q" holds many clips')
-  }
-  const array = (key: string): NpyArray | null => {
-    const file = arrays[`${key}.npy`]
-    return file === undefined ? null : parseNpy(key, file)
-  }
-  const scalar = (key: string, fallback: number): number => array(key)?.values[0] ?? fallback
-
-  const [landmarks, times] = [array('landmarks'), array('times_ms')]
-  if (landmarks === null || times === null)
-    throw new ClipFileError('a clip needs the arrays "landmarks" and "times_ms"')
-  const [numFrames = 0, numPoints, numAxes] = landmarks.shape
-  if (landmarks.shape.length !== 3 || numPoints !== NUM_POINTS || numAxes !== 3) {
-    throw new ClipFileError(`"landmarks" has shape [${landmarks.shape.join(', ')}], expected [T, ${NUM_POINTS}, 3]`)
-  }
-  if (times.values.length !== numFrames) {
-    throw new ClipFileError(`"times_ms" has ${times.values.length} values for ${numFrames} frames`)
-  }
-  const isMirrored = scalar('mirrored', 0) !== 0
-  const all = Float32Array.from(landmarks.values)
-  const frames = Array.from({ length: numFrames }, (_, index) => {
-    const frame = all.subarray(index * NUM_VALUES, (index + 1) * NUM_VALUES)
-    return isMirrored ? mirror(frame) : frame
-  })
-  return { frames, timesMs: Array.from(times.values), width: scalar('width', 640), height: scalar('height', 480) }
 }
 
 function unzip(bytes: Uint8Array): Record<string, Uint8Array> {
   try {
     return unzipSync(bytes)
   } catch (error) {
-    throw new ClipFileError('this is not a .npz file', { cause: error })
+    throw unreadable('this is not a .npz file', error)
+  }
+}
+
+/** @throws ClipFileError when the bytes are no landmark clip, or one that cannot be right */
+export function readClip(bytes: Uint8Array): Clip {
+  const archive = new Archive(bytes)
+  if (archive.has('landmarks_q')) throw new ClipFileError('data_set', '"landmarks_q" holds many clips')
+  const { shape, values } = archive.numbers('landmarks', FRACTIONS)
+  const [numFrames = 0, numPoints, numAxes] = shape
+  const times = archive.has('times_ms') ? archive.numbers('times_ms', NUMBERS) : defaultTimes(numFrames)
+  const width = archive.number('width', DEFAULT_SIZE.width)
+  const height = archive.number('height', DEFAULT_SIZE.height)
+  const isMirrored = archive.number('mirrored', 0) !== 0
+  const badText = TEXTS.find((key) => sizeOf(archive.shape(key) ?? []) !== 1)
+  if (badText !== undefined) throw unreadable(`"${badText}" must be one text`)
+
+  if (shape.length !== 3 || numPoints !== NUM_POINTS || numAxes !== 3 || numFrames === 0) {
+    throw unreadable(`"landmarks" has shape [${shape.join(', ')}], expected [T, ${NUM_POINTS}, 3] with T at least 1`)
+  }
+  const landmarks = Float32Array.from(values)
+  if (landmarks.some((value) => Math.abs(value) === Infinity)) {
+    throw new ClipFileError('positions', '"landmarks" holds infinite values; a missing point is NaN')
+  }
+  const timesMs = checkedTimes(times, numFrames)
+  if (width < 1 || height < 1)
+    throw unreadable(`the frame must be at least 1 pixel wide and high, is ${width}x${height}`)
+  eraseZeroPoints(landmarks)
+  const frames = Array.from({ length: numFrames }, (_, index) => {
+    const frame = landmarks.subarray(index * NUM_VALUES, (index + 1) * NUM_VALUES)
+    return isMirrored ? mirror(frame) : frame
+  })
+  const wrongPoints = judgePoints(landmarks, width, height)
+  if (wrongPoints !== null) throw new ClipFileError('positions', wrongPoints)
+  const wrongTimes = judgeTimes(timesMs)
+  if (wrongTimes !== null) throw new ClipFileError('times', wrongTimes)
+  return { frames, timesMs, width, height }
+}
+
+function defaultTimes(numFrames: number): { shape: number[]; values: Float64Array } {
+  return {
+    shape: [numFrames],
+    values: Float64Array.from({ length: numFrames }, (_, index) => index * DEFAULT_FRAME_MS),
+  }
+}
+
+function checkedTimes({ shape, values }: { shape: number[]; values: Float64Array }, numFrames: number): number[] {
+  if (shape.length !== 1 || values.length !== numFrames) {
+    throw unreadable(`"times_ms" has shape [${shape.join(', ')}], expected [${numFrames}], one a frame`)
+  }
+  const frame = values.findIndex((time, index) => !Number.isFinite(time) || time <= (values[index - 1] ?? -Infinity))
+  if (frame >= 0) {
+    throw new ClipFileError(
+      'times',
+      `"times_ms" must be finite, strictly increasing milliseconds; frame ${frame} is at ${values[frame]}: put the frames in order, each once`,
+    )
+  }
+  return Array.from(values)
+}
+
+/** Points at exactly (0, 0, 0) are missing: detectors that write zeros for what they do not see put them there. */
+function eraseZeroPoints(landmarks: Float32Array): void {
+  for (let point = 0; point < landmarks.length; point += 3) {
+    if (landmarks[point] === 0 && landmarks[point + 1] === 0 && landmarks[point + 2] === 0) {
+      landmarks.fill(NaN, point, point + 3)
+    }
   }
 }

@@ -24,6 +24,8 @@ export type Problem =
   | 'no_model'
   | 'file_unreadable'
   | 'file_is_data_set'
+  | 'file_times_wrong'
+  | 'file_positions_wrong'
   | 'file_no_frames'
 
 export interface Stage {

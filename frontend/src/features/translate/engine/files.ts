@@ -2,7 +2,8 @@
  * Files as sources: a video is decoded frame by frame with its real times and detected like the camera, a landmark clip is sent as it is.
  * Both are consumed as fast as the rest can follow; nothing is dropped.
  */
-import { ClipFileError, DataSetFileError, readClip } from '@/lib/clip'
+import { ClipFileError, type ClipProblem, readClip } from '@/lib/clip'
+import type { Problem } from '../model'
 import { EngineError, describe } from './problems'
 
 export interface FileInfo {
@@ -29,12 +30,18 @@ export interface ClipSource extends FileInfo {
 
 /** Faster videos are thinned to this: more frames would not help the recogniser, only take longer. */
 const MAX_FPS = 31
+const CLIP_PROBLEMS: Readonly<Record<ClipProblem, Problem>> = {
+  times: 'file_times_wrong',
+  positions: 'file_positions_wrong',
+  data_set: 'file_is_data_set',
+  unreadable: 'file_unreadable',
+}
 const ZIP_MAGIC = 0x504b0304
 
 /**
  * Opens a dropped file, whatever its name says.
  *
- * @throws EngineError `file_unreadable`, `file_is_data_set` or `file_no_frames`
+ * @throws EngineError one of the problems that begin with `file_`
  */
 export async function openFileSource(file: Blob): Promise<VideoSource | ClipSource> {
   const start = new DataView(await file.slice(0, 4).arrayBuffer())
@@ -51,8 +58,7 @@ async function openClip(file: Blob): Promise<ClipSource> {
     return { kind: 'clip', frames, width: clip.width, height: clip.height, durationMs: last.timeMs - first.timeMs }
   } catch (error) {
     if (!(error instanceof ClipFileError)) throw error
-    const problem = error instanceof DataSetFileError ? 'file_is_data_set' : 'file_unreadable'
-    throw new EngineError(problem, error.message, { cause: error })
+    throw new EngineError(CLIP_PROBLEMS[error.problem], error.message, { cause: error })
   }
 }
 

@@ -1,0 +1,57 @@
+"""Python takes and refuses the clip files that the page takes and refuses: both test suites read the same table."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.ml.errors import ClipFileError
+from app.ml.recordings.clips import load_clip
+from tests.golden.write_clips import FOLDER, TABLE, make_files, render
+
+ROWS: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
+
+
+def contents(file: bytes) -> dict[str, bytes]:
+    """What a file holds: machines compress alike only with the same zlib."""
+    if not zipfile.is_zipfile(io.BytesIO(file)):
+        return {"": file}
+    with zipfile.ZipFile(io.BytesIO(file)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_golden_files_are_what_the_script_writes() -> None:
+    files = {path.stem: contents(path.read_bytes()) for path in FOLDER.glob("*.npz")}
+
+    assert set(files) == set(ROWS)
+    assert files == {name: contents(file) for name, file in make_files().items()}, (
+        "run: python -m tests.golden.write_clips"
+    )
+    assert TABLE.read_text(encoding="utf-8") == render(), "run: python -m tests.golden.write_clips"
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "taken" in row])
+def test_a_clip_that_the_page_takes_is_taken_with_the_same_numbers(name: str) -> None:
+    expected = ROWS[name]["taken"]
+
+    clip = load_clip(FOLDER / f"{name}.npz")
+
+    assert (clip.times_ms.tolist(), clip.width, clip.height) == (
+        expected["times_ms"],
+        expected["width"],
+        expected["height"],
+    )
+    for sample in expected["points"]:
+        found = clip.landmarks[sample["frame"], sample["point"]]
+        np.testing.assert_allclose(found, np.array(sample["at"], np.float32), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "problem" in row])
+def test_a_clip_that_the_page_refuses_is_refused_for_the_same_reason(name: str) -> None:
+    with pytest.raises(ClipFileError) as caught:
+        load_clip(FOLDER / f"{name}.npz")
+
+    assert ROWS[name]["says"] in str(caught.value)
