@@ -60,6 +60,9 @@ def main(
     width: Annotated[int, typer.Option(min=1, help="Frame width, where the source does not say.")] = DEFAULT_WIDTH,
     height: Annotated[int, typer.Option(min=1, help="Frame height, where the source does not say.")] = DEFAULT_HEIGHT,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Pictures were flipped before detection.")] = False,
+    keep_cut: Annotated[
+        bool, typer.Option("--keep-cut", help="Of a cut video take what is there, as a clip of quality 'suspect'.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Turn recordings in other projects' layouts into one data set .npz."""
@@ -75,7 +78,7 @@ def main(
             language=language,
         )
         layout = detect_format(source) if layout is SourceFormat.AUTO else layout
-        importer = open_importer(source, layout, camera)
+        importer = open_importer(source, layout, camera, keep_cut=keep_cut)
         task = progress.add_task("reading", total=importer.count())
         result = import_clips(importer, naming=naming, camera=camera, on_item=lambda: progress.advance(task))
         unread = find_unread(source, layout, importer)
@@ -107,6 +110,7 @@ def _print_json(output: Path, result: Imported, unread: Sequence[Path]) -> None:
         "signers": Counter(clip.signer or "" for clip in result.clips),
         "num_copies": result.num_copies,
         "num_left_out": result.num_left_out,
+        "num_erased_points": result.num_erased,
         "num_empty": len(result.empty),
         "num_nameless": len(result.nameless),
         "conflicts": result.conflicts,
@@ -128,7 +132,8 @@ def _print(output: Path, result: Imported) -> None:
         f"{output}: {len(result.clips)} clips of {len({clip.signer for clip in result.clips})} people; "
         f"{result.num_copies} copies dropped, {result.num_left_out} left out by the label map, "
         f"{len(result.empty)} empty, {len(result.nameless)} without a name that can be kept, "
-        f"{len(result.skipped)} skipped, {len(result.conflicts)} label conflicts",
+        f"{len(result.skipped)} skipped, {len(result.conflicts)} label conflicts, "
+        f"{result.num_erased} impossible points made missing",
         highlight=False,
         soft_wrap=True,
     )

@@ -79,6 +79,7 @@ def taken() -> dict[str, Arrays]:
         "zeros_for_a_hand": whole(landmarks=zeros),
         "no_hands": whole(landmarks=pose_alone),
         "nobody": whole(landmarks=np.full((NUM_FRAMES, 75, 3), np.nan, np.float32)),
+        "one_point_far_away": whole(landmarks=at(body(), frame=0, point=LEFT_WRIST, value=25.0)),
         "one_frame": whole(landmarks=body()[:1], times_ms=np.array([12.5])),
         "more_arrays": whole(notes=np.str_("seen twice"), weights=np.zeros((2, 3), np.float32)),
         "at_8_frames_a_second": whole(times_ms=np.arange(NUM_FRAMES) * 125.0),
@@ -115,6 +116,11 @@ def refused() -> dict[str, tuple[str, str, Arrays]]:
         "pixels": (positions, fractions, whole(landmarks=pixels)),
         "normalised_to_shoulders": (positions, fractions, whole(landmarks=centred * np.float32(4))),
         "divided_twice": (positions, fractions, whole(landmarks=body() / np.float32(540))),
+        "one_point_absurdly_far_away": (
+            positions,
+            fractions,
+            whole(landmarks=at(body(), frame=0, point=LEFT_WRIST, value=-7e8)),
+        ),
         "far_away": (positions, fractions, whole(landmarks=body() + np.float32(30))),
     }
 
@@ -145,7 +151,7 @@ def make_files() -> dict[str, bytes]:
 def expectation(arrays: Arrays) -> dict[str, object]:
     """What a reader must make of a file that is taken, worked out from its arrays alone."""
     landmarks = np.asarray(arrays["landmarks"], np.float32).copy()
-    landmarks[~landmarks.any(axis=-1)] = np.nan
+    landmarks[~landmarks.any(axis=-1) | (np.abs(landmarks) > 20).any(axis=-1)] = np.nan
     if arrays.get("mirrored"):
         landmarks = mirror(landmarks)
     times_ms = np.asarray(arrays.get("times_ms", np.arange(len(landmarks)) * 50.0), np.float64)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.ml.recordings.clips import Clip
-from app.ml.recordings.plausibility import count_jumps, find_implausible
+from app.ml.recordings.plausibility import count_jumps, erase_impossible, find_implausible
 from app.ml.types import FloatArray, TimesArray
 from tests.parametric_signer import make_person, perform_sign
 
@@ -32,6 +32,33 @@ def test_a_recording_of_hands_alone_or_of_one_frame_is_plausible() -> None:
 
     assert judge(replace(CLIP, landmarks=hands)) is None
     assert judge(replace(CLIP, landmarks=CLIP.landmarks[:1], times_ms=CLIP.times_ms[:1])) is None
+
+
+def test_single_points_that_cannot_be_right_are_made_missing_and_counted() -> None:
+    landmarks = CLIP.landmarks.copy()
+    landmarks[3, 15] = (0.5, 37.0, 0.0)
+
+    repaired, num_erased = erase_impossible(landmarks)
+
+    assert num_erased == 1
+    assert np.isnan(repaired[3, 15]).all()
+    assert np.isnan(repaired).sum() == np.isnan(landmarks).sum() + 3
+    assert judge(replace(CLIP, landmarks=repaired)) is None
+
+
+@pytest.mark.parametrize("value", [1e4, -7e8], ids=["far", "absurd"])
+def test_one_absurd_value_is_no_accident(value: float) -> None:
+    landmarks = CLIP.landmarks.copy()
+    landmarks[3, 15, 1] = value
+
+    assert erase_impossible(landmarks) == (landmarks, 0)
+    assert "has a coordinate of" in str(judge(replace(CLIP, landmarks=landmarks)))
+
+
+def test_a_recording_that_is_far_away_as_a_whole_is_left_to_be_refused() -> None:
+    moved = CLIP.landmarks + np.float32(30)
+
+    assert erase_impossible(moved)[1] == 0
 
 
 def test_hands_alone_in_pixels_are_told_by_their_furthest_point() -> None:

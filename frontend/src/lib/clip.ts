@@ -7,7 +7,7 @@
 import { unzipSync } from 'fflate'
 import { NUM_POINTS, NUM_VALUES, mirror } from '@/lib/landmarks'
 import { NpyError, type NpyHeader, readNpyHeader, readNpyValues, sizeOf } from '@/lib/npy'
-import { judgePoints, judgeTimes } from '@/lib/plausibility'
+import { eraseImpossible, judgePoints, judgeTimes } from '@/lib/plausibility'
 
 export interface Clip {
   /** One Float32Array of 225 values a frame. */
@@ -129,6 +129,7 @@ export function readClip(bytes: Uint8Array): Clip {
   if (width < 1 || height < 1)
     throw unreadable(`the frame must be at least 1 pixel wide and high, is ${width}x${height}`)
   eraseZeroPoints(landmarks)
+  eraseImpossible(landmarks)
   const frames = Array.from({ length: numFrames }, (_, index) => {
     const frame = landmarks.subarray(index * NUM_VALUES, (index + 1) * NUM_VALUES)
     return isMirrored ? mirror(frame) : frame

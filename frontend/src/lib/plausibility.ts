@@ -11,6 +11,8 @@ export const LIMITS = {
   SHORTEST_STEP_MS: 2,
   LONGEST_STEP_MS: 1000,
   LONGEST_MS: 3_600_000,
+  ABSURD: 1000,
+  FEW: 0.01,
 } as const
 const NOTHING = 1e-4
 const CENTRED = 0.05
@@ -20,6 +22,20 @@ function median(values: readonly number[]): number {
   const middle = sorted.length >> 1
   const upper = sorted[middle] ?? NaN
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2
+}
+
+/** Makes single points missing that lie where nobody can be, in place; many of them, or absurd ones, stay for `judgePoints` to tell. */
+export function eraseImpossible(landmarks: Float32Array): void {
+  const far: number[] = []
+  let present = 0
+  for (let point = 0; point < landmarks.length; point += 3) {
+    const place = landmarks.subarray(point, point + 3)
+    if (!place.some(Number.isNaN)) present += 1
+    if (place.some((value) => Math.abs(value) > LIMITS.ABSURD)) return
+    if (place.some((value) => Math.abs(value) > LIMITS.FURTHEST)) far.push(point)
+  }
+  if (far.length > LIMITS.FEW * present) return
+  for (const point of far) landmarks.fill(NaN, point, point + 3)
 }
 
 /** What is wrong with coordinates `[T * 225]`, fractions of a frame of `width` x `height`; null when nothing is. */

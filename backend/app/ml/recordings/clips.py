@@ -13,7 +13,7 @@ sees one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,7 @@ from app.ml.errors import ClipFileError, InvalidLandmarksError
 from app.ml.landmarks.layout import NUM_POINTS, mirror
 from app.ml.landmarks.repair import erase_zero_points
 from app.ml.recordings.archive import Archive
-from app.ml.recordings.plausibility import find_implausible
+from app.ml.recordings.plausibility import erase_impossible, find_implausible
 from app.ml.types import FloatArray, LandmarkWindow, TimesArray
 
 DEFAULT_FRAME_MS: Final = 50.0
@@ -51,6 +51,7 @@ class Clip:
         quality: `ok`, `variant`, `single`, `suspect` or `nonsign`, as in docs/data.md.
         clip_id: unique name inside its data set.
         language: ISO 639-3 code of the sign language, e.g. `ase`.
+        num_erased: points that were made missing when it was read, because they cannot be right; not stored.
     """
 
     landmarks: FloatArray = field(repr=False)
@@ -63,6 +64,7 @@ class Clip:
     quality: str | None = None
     clip_id: str | None = None
     language: str | None = None
+    num_erased: int = 0
 
     def __post_init__(self) -> None:
         problem = _find_problem(self.landmarks, self.times_ms, self.width, self.height)
@@ -122,12 +124,18 @@ def load_clip(path: Path) -> Clip:
     if "landmarks_q" in archive:
         msg = f"{path}: this is a data set (it has 'landmarks_q'); a clip file has 'landmarks' [T, 75, 3]"
         raise ClipFileError(msg)
-    clip = _read_clip(archive)
+    clip = without_impossible(_read_clip(archive))
     problem = find_implausible(clip.landmarks, clip.times_ms, width=clip.width, height=clip.height)
     if problem is not None:
         msg = f"{path}: {problem}"
         raise ClipFileError(msg)
     return clip
+
+
+def without_impossible(clip: Clip) -> Clip:
+    """The clip with single impossible points missing, and their number in `num_erased`."""
+    landmarks, num_erased = erase_impossible(clip.landmarks)
+    return replace(clip, landmarks=landmarks, num_erased=clip.num_erased + num_erased) if num_erased else clip
 
 
 def save_dataset(path: Path, clips: Sequence[Clip]) -> None:
@@ -299,6 +307,7 @@ def _make_clip(
         times_ms=times_ms,
         width=width,
         height=height,
+        num_erased=0,
         **texts,
     )
 

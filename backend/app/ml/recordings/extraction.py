@@ -92,7 +92,7 @@ def extract_clip(
         raise ClipFileError(msg)
     loss = _find_loss(promise, path.stat().st_size, num_read=len(frames), num_said=total)
     if loss is not None and not keep_cut:
-        msg = f"{path}: {loss}; copy it again, or take what is there: extract_landmarks --keep-cut"
+        msg = f"{path}: {loss}; copy it again, or take what is there with --keep-cut"
         raise ClipFileError(msg)
     times = np.array(times_ms)
     return Clip(

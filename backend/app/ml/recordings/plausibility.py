@@ -17,6 +17,10 @@ NARROWEST: Final = 0.01
 WIDEST: Final = 2.0
 FURTHEST: Final = 20.0
 """Coordinate in frame sizes; MediaPipe guesses points outside the picture, but not so far."""
+ABSURD: Final = 1_000.0
+"""No detector's accident: a recording with one such coordinate was written wrong."""
+FEW: Final = 0.01
+"""Part of a recording's points that may lie further out: the detector's accidents, read as missing."""
 SHORTEST_STEP_MS: Final = 2.0
 """Frames closer together, more than 500 a second, have times in another unit than milliseconds."""
 LONGEST_STEP_MS: Final = 1_000.0
@@ -30,6 +34,26 @@ _NOTHING: Final = 1e-4
 """Narrower shoulders are one point, which tells nothing; the normaliser does without them too."""
 _CENTRED: Final = 0.05
 _UNITS: Final = "x and y are fractions of the frame's width and height"
+
+
+def erase_impossible(landmarks: FloatArray) -> tuple[FloatArray, int]:
+    """Make single points missing that lie where nobody can be; many of them stay, for `find_implausible` to tell.
+
+    Args:
+        landmarks: float32 `[T, 75, 3]`, NaN where missing.
+
+    Returns:
+        The same array when there is no such point, otherwise a copy; and how many points were made missing.
+    """
+    size = np.abs(landmarks)
+    far = (size > FURTHEST).any(axis=-1)
+    num_far = int(np.count_nonzero(far))
+    is_accident = 0 < num_far <= FEW * np.count_nonzero(~np.isnan(landmarks).any(axis=-1))
+    if not is_accident or np.nanmax(size) > ABSURD:
+        return landmarks, 0
+    repaired = landmarks.copy()
+    repaired[far] = np.nan
+    return repaired, num_far
 
 
 def find_implausible(landmarks: FloatArray, times_ms: TimesArray, *, width: int, height: int) -> str | None:

@@ -64,6 +64,7 @@ class Imported:
         empty: in which nobody is seen.
         nameless: whose label or signer cannot be kept as a name.
         skipped: what could not be read.
+        num_erased: single points of the clips that cannot be right, made missing.
     """
 
     clips: tuple[Clip, ...]
@@ -73,6 +74,7 @@ class Imported:
     empty: tuple[Skipped, ...]
     nameless: tuple[Skipped, ...]
     skipped: tuple[Skipped, ...]
+    num_erased: int
 
 
 ENDINGS: Final = {
@@ -125,8 +127,8 @@ def find_unread(path: Path, source: SourceFormat, importer: Importer) -> list[Pa
     ]
 
 
-def open_importer(path: Path, source: SourceFormat, camera: Camera) -> Importer:
-    """The importer of a layout.
+def open_importer(path: Path, source: SourceFormat, camera: Camera, *, keep_cut: bool = False) -> Importer:
+    """The importer of a layout; `keep_cut` takes what is there of cut videos, see `extract_clip`.
 
     Raises:
         DatasetError: nothing at `path` can be imported.
@@ -147,7 +149,7 @@ def open_importer(path: Path, source: SourceFormat, camera: Camera) -> Importer:
         case SourceFormat.ASL_SIGNS:
             return AslSignsImporter(path, frame_ms=camera.frame_ms, width=camera.width, height=camera.height)
         case _:
-            return VideoImporter(path)
+            return VideoImporter(path, keep_cut=keep_cut)
 
 
 def import_clips(
@@ -210,6 +212,7 @@ def import_clips(
         empty=empty,
         nameless=tuple(nameless),
         skipped=tuple(skipped),
+        num_erased=sum(clip.num_erased for clip in kept),
     )
 
 

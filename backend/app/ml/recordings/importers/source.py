@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from app.ml.errors import DatasetError, MissingExtraError, MlError
-from app.ml.recordings.clips import Clip
+from app.ml.recordings.clips import Clip, without_impossible
 from app.ml.recordings.names import clean, compose, spell
 from app.ml.recordings.plausibility import find_implausible
 
@@ -69,6 +69,7 @@ def read_item(path: Path, read: Callable[[], Clip]) -> Clip | Skipped:
         return Skipped(path=path, reason=_reason(path, error))
     if np.isnan(clip.landmarks).all():
         return Skipped(path=path, reason="has no landmark in any frame", is_empty=True)
+    clip = without_impossible(clip)
     problem = find_implausible(clip.landmarks, clip.times_ms, width=clip.width, height=clip.height)
     if problem is not None:
         return Skipped(path=path, reason=problem)

@@ -17,11 +17,11 @@ def find_videos(root: Path) -> list[Path]:
 
 
 class VideoImporter:
-    """Reads a folder of videos; `extract` finds the landmarks of one."""
+    """Reads a folder of videos; `extract` finds the landmarks of one, `keep_cut` takes cut ones too (`extract_clip`)."""
 
-    def __init__(self, root: Path, *, extract: Callable[..., Clip] = extract_clip) -> None:
+    def __init__(self, root: Path, *, keep_cut: bool = False, extract: Callable[..., Clip] = extract_clip) -> None:
         self._root = root
-        self._extract = extract
+        self._extract = partial(extract, keep_cut=True) if keep_cut else extract
         self._files = find_videos(root)
 
     def count(self) -> int:
