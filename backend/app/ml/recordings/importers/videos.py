@@ -17,7 +17,7 @@ def find_videos(root: Path) -> list[Path]:
 
 
 class VideoImporter:
-    """Reads a folder of videos; `extract` finds the landmarks of one, `keep_cut` takes cut ones too (`extract_clip`)."""
+    """Reads a folder of videos; `extract` finds the landmarks of one, of a cut one too with `keep_cut`."""
 
     def __init__(self, root: Path, *, keep_cut: bool = False, extract: Callable[..., Clip] = extract_clip) -> None:
         self._root = root
