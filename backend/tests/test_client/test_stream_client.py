@@ -162,7 +162,7 @@ async def test_a_server_that_does_not_come_back_is_given_up(tmp_path: Path, line
         url = f"ws://127.0.0.1:{line.port}/api/v1/translate/stream"
         heard = asyncio.Event()
         async with (
-            StreamClient(url, patience=Patience(give_up_s=0.5), on_message=lambda *_: heard.set()) as client,
+            StreamClient(url, patience=Patience(give_up_s=0.5), on_message=lambda _message, _at: heard.set()) as client,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(cut_once(line, heard))
