@@ -1,5 +1,6 @@
 """Options that hold for the whole suite."""
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(MissingBinaryGate(), "missing-binary-gate")
 
 
+BROWSER_TESTS = Path(__file__).parent / "e2e"
 BROWSER_FIXTURE = "playwright"
 """Playwright's synchronous driver leaves an event loop in pytest's thread, and every asyncio test after it fails."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Never let browser tests and others meet in one process: where both are asked for, the browser tests are left."""
+    """Never let browser tests and others meet in one process: where both are asked for, the browser tests are left.
+
+    What lies beside the browser tests in `tests/e2e` knows of them, as long as it is not asynchronous.
+    """
     browser = [item for item in items if BROWSER_FIXTURE in getattr(item, "fixturenames", ())]
-    if browser and len(browser) < len(items):
+    others = [
+        item
+        for item in items
+        if item not in browser
+        and (BROWSER_TESTS not in item.path.parents or inspect.iscoroutinefunction(getattr(item, "obj", None)))
+    ]
+    if browser and others:
         items[:] = [item for item in items if item not in browser]
         config.hook.pytest_deselected(items=browser)
         config.stash[_LEFT_OUT] = len(browser)

@@ -52,6 +52,13 @@ def test_browser_tests_run_when_they_are_alone(both: Path) -> None:
     assert "test_in_a_browser" in collect(*UNDER_THE_SAME_RULES, both / "test_a_browser.py")
 
 
+def test_the_folder_of_the_browser_tests_runs_them_all() -> None:
+    alone = collect("tests/e2e")
+
+    assert re.search(r"^tests/e2e/\S*test_translate_page", alone, re.MULTILINE)
+    assert "left out" not in alone
+
+
 def test_the_whole_suite_collected_at_once_leaves_every_browser_test_out() -> None:
     together = collect("tests")
 

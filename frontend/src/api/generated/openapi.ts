@@ -839,7 +839,7 @@ export interface components {
         /**
          * TrainingSessionInfo
          * @description A session as it stands. `eta_s` is null until two steps can be compared; `resumed_from` is the step at which the
-         *     present attempt went on.
+         *     present attempt went on: null in the first one, 0 where an earlier one had ended before anything was kept.
          */
         TrainingSessionInfo: {
             /** Id */
