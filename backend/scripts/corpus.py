@@ -17,11 +17,13 @@ class Corpus:
         language: ISO 639-3 code.
         prefix: how its files' names begin.
         people: who is held out in turn. Fixed, so that figures stay comparable.
+        strangers: who is held out as well, to be refused: they move their hands in view and make no sign.
     """
 
     language: str
     prefix: str
     people: tuple[str, ...]
+    strangers: tuple[str, ...] = ()
 
 
 # fmt: off
@@ -31,7 +33,7 @@ CORPORA: Final = {
         Corpus(language="ase", prefix="asl_", people=(
             "electronicaddict", "tam", "dmohazab", "TheCamNelson", "kelhuynh", "chrille91", "parsa", "surtecha",
             "kawayapp", "ilkerdemir", "akashcodes23",
-        )),
+        ), strangers=("argav304",)),
         Corpus(language="kvk", prefix="ksl_", people=("set2", "set4")),
     )
 }

@@ -25,7 +25,7 @@ from app.ml.recordings.clips import Clip
 from scripts.console import STDERR, fail, results, user_errors
 from scripts.data_at_hand import DATA_HELP, load_unseen, load_usable_recordings
 
-_COLUMNS = ("model", "clip_id", "signer", "label", "predicted", "confidence", "correct", "accepted", "scored")
+_COLUMNS = ("model", "clip_id", "signer", "label", "predicted", "named", "confidence", "correct", "accepted", "scored")
 
 
 def main(
@@ -89,7 +89,7 @@ def _write_predictions(path: Path, reports: dict[Path, ModelReport]) -> None:
     for model, report in reports.items():
         for row in report.rows:
             correct = int(row.is_correct) if row.is_scored else ""
-            told = (row.clip_id, row.signer or "", row.label or "", row.predicted, f"{row.confidence:.6f}")
+            told = (row.clip_id, row.signer or "", row.label or "", row.predicted, row.named, f"{row.confidence:.6f}")
             writer.writerow((str(model), *told, correct, int(row.is_accepted), int(row.is_scored)))
     write_text_whole(path, table.getvalue())
 
@@ -120,6 +120,10 @@ def _print_report(console: Console, path: Path, report: ModelReport) -> None:
     for name, value in facts:
         if value is not None:
             console.print(f"{name} {value:.1%}")
+    for one in calibration.reliability:
+        console.print(f"shown with {one.confidence:.0%}: {one.accuracy:.0%} of {one.num_answers} right")
+    if calibration.unmeasured is not None:
+        console.print(f"confidences not measured: {calibration.unmeasured}")
 
 
 if __name__ == "__main__":

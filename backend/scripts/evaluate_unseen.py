@@ -1,12 +1,14 @@
 """Measures a recipe on people it has never seen: trains without one person, tests on that person, for each in turn.
 
 Tested are the person's clips of signs that somebody else has (no `suspect` clips). Refusal of idle and non-sign clips
-with a hand in view is judged apart, at a threshold that was chosen on the other people. Finished folds are kept in
-`--runs`, so that an interrupted evaluation goes on where it stopped.
+with a hand in view is judged apart, and so is what the confidences shown are worth: calibration and threshold come from
+the other people each time. Finished folds are kept in `--runs`, so that an interrupted evaluation goes on where it
+stopped.
 
     python -m scripts.evaluate_unseen --data RECORDINGS --recipe starter --seeds 0,1,2
 """
 
+import math
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -22,6 +24,8 @@ from rich.table import Table
 
 from app.ml.artifacts.files import save_torch_artifact
 from app.ml.artifacts.whole_files import write_whole
+from app.ml.evaluation.calibration import PersonAnswers, weigh
+from app.ml.evaluation.reliability import describe_reliability
 from app.ml.evaluation.scoring import (
     SHIPPED_ACCEPTANCE,
     Interval,
@@ -30,6 +34,7 @@ from app.ml.evaluation.scoring import (
     selective_accuracy,
 )
 from app.ml.training.recipes import get_recipe
+from app.ml.types import BoolArray, FloatArray
 from scripts.console import STDERR, needs_packages, results, user_errors
 from scripts.corpus import CORPORA, load_corpus
 from scripts.options import RUNS_DIR, check_recipe, check_seeds
@@ -78,7 +83,8 @@ def kept_folds(runs: Path, recipe: str, language: str) -> Path:
 
 
 def _run_folds(data: Path, language: str, recipe: str, seeds: list[int], runs: Path, jobs: int) -> list[FoldOutcome]:
-    wanted = [(person, seed) for seed in seeds for person in CORPORA[language].people]
+    corpus = CORPORA[language]
+    wanted = [(person, seed) for seed in seeds for person in (*corpus.people, *corpus.strangers)]
     missing = [task for task in wanted if not fold_path(runs, recipe, language, *task).exists()]
     with Progress(console=STDERR) as progress, ProcessPoolExecutor(max_workers=jobs) as executor:
         bar = progress.add_task(f"{len(missing)} folds to train", total=len(missing))
@@ -118,9 +124,6 @@ def _summarise(outcomes: list[FoldOutcome], language: str) -> dict[str, object]:
     for person in CORPORA[language].people:
         own = [outcome for outcome in outcomes if outcome.person == person]
         accuracy = [float(outcome.correct.mean()) for outcome in own]
-        others = {outcome.seed: [other for other in outcomes if other.seed == outcome.seed] for outcome in own}
-        shipped = [_judge_refusal(outcome, others[outcome.seed], SHIPPED_ACCEPTANCE) for outcome in own]
-        at_90 = [_judge_refusal(outcome, others[outcome.seed], 0.9) for outcome in own]
         per_person[person] = {
             "num_clips": len(own[0].targets),
             "accuracy": float(np.mean(accuracy)),
@@ -128,39 +131,74 @@ def _summarise(outcomes: list[FoldOutcome], language: str) -> dict[str, object]:
             "accuracy_highest": max(accuracy),
             "accuracy_with_background": float(np.mean([outcome.correct_among_all.mean() for outcome in own])),
             "num_refuse": len(own[0].refuse_logits),
-            **_refusal_row("", shipped),
-            **_refusal_row("_at_90", at_90),
+            **_judge_refusals(own, outcomes),
+        }
+    strangers: dict[str, dict[str, float | int | None]] = {}
+    for person in CORPORA[language].strangers:
+        own = [outcome for outcome in outcomes if outcome.person == person]
+        judged = _judge_refusals(own, outcomes)
+        strangers[person] = {"num_refuse": len(own[0].refuse_logits)} | {
+            key: value for key, value in judged.items() if key.startswith("refused")
         }
     return {
         "people": per_person,
+        "strangers": strangers,
         "accuracy": asdict(_interval(per_person, "accuracy")),
         "accuracy_with_background": asdict(_interval(per_person, "accuracy_with_background")),
         "accepted": asdict(_interval(per_person, "accepted")),
         "per_sign": _per_sign(outcomes),
-        "calibration": dict(zip(("temperature", "threshold"), calibrate(outcomes), strict=True)),
+        "calibration": asdict(calibrate(outcomes)),
+        "reliability": _reliability(outcomes),
     }
 
 
-def _judge_refusal(
-    outcome: FoldOutcome, folds: list[FoldOutcome], acceptance: float
-) -> tuple[float, float, float | None]:
-    """At a threshold chosen on the other people: signs accepted, accuracy of the answers given, non-signs refused."""
-    temperature, threshold = calibrate(folds, acceptance=acceptance, without=(outcome.person,))
-    signs, refuse = outcome.scores(temperature)
-    refused = 1 - accepted_fraction(refuse, threshold=threshold) if len(refuse) else None
-    return (
-        accepted_fraction(signs, threshold=threshold),
-        selective_accuracy(signs, outcome.correct, threshold=threshold),
-        refused,
-    )
+def _judge_refusals(own: list[FoldOutcome], outcomes: list[FoldOutcome]) -> dict[str, float | int | None]:
+    """What one person's folds come to at the two thresholds, each chosen on the other people."""
+    row: dict[str, float | int | None] = {}
+    for suffix, acceptance in (("", SHIPPED_ACCEPTANCE), ("_at_90", 0.9)):
+        accepted: list[float] = []
+        right: list[float] = []
+        refused: list[float] = []
+        for outcome in own:
+            folds = [other for other in outcomes if other.seed == outcome.seed]
+            calibration = calibrate(folds, acceptance=acceptance, without=(outcome.person,))
+            signs, refuse = outcome.confidences(calibration)
+            accepted.append(accepted_fraction(signs, threshold=calibration.threshold))
+            right.append(selective_accuracy(signs, outcome.correct, threshold=calibration.threshold))
+            refused.append(1 - accepted_fraction(refuse, threshold=calibration.threshold))
+        row |= {
+            f"accepted{suffix}": _mean_or_none(accepted),
+            f"right_when_accepted{suffix}": _mean_or_none(right),
+            f"refused{suffix}": _mean_or_none(refused),
+        }
+    return row
 
 
-def _refusal_row(suffix: str, judged: list[tuple[float, float, float | None]]) -> dict[str, float | None]:
-    refused = [value for *_, value in judged if value is not None]
+def _mean_or_none(values: list[float]) -> float | None:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else None
+
+
+def _reliability(outcomes: list[FoldOutcome]) -> dict[str, object]:
+    """What a confidence is worth on people who had no part in its calibration.
+
+    `signs` is over clips of signs, everybody counting the same; `with_strangers` over these and the clips of hands that
+    make none, which count as in the calibration.
+    """
+    people: list[PersonAnswers] = []
+    judged: list[tuple[FloatArray, BoolArray]] = []
+    for outcome in outcomes:
+        folds = [other for other in outcomes if other.seed == outcome.seed]
+        calibration = calibrate(folds, without=(outcome.person,))
+        for answers in outcome.answers:
+            people.append(answers)
+            judged.append(answers.judge(calibration))
+    weights = np.concatenate(weigh(people))
+    confidence, is_right = map(np.concatenate, zip(*judged, strict=True))
+    of_signs = np.concatenate([np.full(answers.num_clips, answers.targets is not None) for answers in people])
     return {
-        f"accepted{suffix}": float(np.mean([accepted for accepted, *_ in judged])),
-        f"right_when_accepted{suffix}": float(np.nanmean([right for _, right, _ in judged])),
-        f"refused{suffix}": float(np.mean(refused)) if refused else None,
+        "signs": asdict(describe_reliability(confidence[of_signs], is_right[of_signs], weights=weights[of_signs])),
+        "with_strangers": asdict(describe_reliability(confidence, is_right, weights=weights)),
     }
 
 
@@ -224,6 +262,15 @@ def _print(report: dict[str, object], recipe: str) -> None:
         mean = report[key]
         assert isinstance(mean, dict)
         console.print(f"{key}: {mean['mean']:.4f}, 95% interval over people {mean['low']:.3f}-{mean['high']:.3f}")
+    strangers, reliability = report["strangers"], report["reliability"]
+    assert isinstance(strangers, dict)
+    assert isinstance(reliability, dict)
+    for person, row in strangers.items():
+        refused = f"{row['refused']:.3f} / {row['refused_at_90']:.3f}"
+        console.print(f"{person}, who makes no sign: {refused} of {row['num_refuse']} refused")
+    for key, title in (("signs", "of signs"), ("with_strangers", "of signs and of hands that make none")):
+        bins = ", ".join(f"{one['confidence']:.0%}: {one['accuracy']:.0%}" for one in reliability[key]["bins"])
+        console.print(f"shown: right, over clips {title}: {bins}; off by {reliability[key]['ece']:.3f} on average")
     console.print(f"calibration: {report['calibration']}")
 
 

@@ -280,8 +280,8 @@ def _refused(outcomes: Sequence[FoldOutcome]) -> float | None:
     for outcome in outcomes:
         if outcome.person == REFUSING:
             folds = [other for other in outcomes if other.seed == outcome.seed]
-            temperature, threshold = calibrate(folds, acceptance=SHIPPED_ACCEPTANCE, without=(REFUSING,))
-            parts.append(1 - accepted_fraction(outcome.scores(temperature)[1], threshold=threshold))
+            calibration = calibrate(folds, without=(REFUSING,))
+            parts.append(1 - accepted_fraction(outcome.confidences(calibration)[1], threshold=calibration.threshold))
     return float(np.mean(parts)) if parts else None
 
 

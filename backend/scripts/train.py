@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.ml.artifacts.manifest import Calibration
 from app.ml.errors import DatasetError
+from app.ml.evaluation.calibration import read_calibration
 from app.ml.recordings.copies import find_copies
 from app.ml.tracking import NullTracker, make_tracker
 from app.ml.training.config import Precision
@@ -158,12 +158,7 @@ def shown_progress(steps: int, *, held_out: Sequence[str]) -> Generator[Callable
 
 
 def _read_calibration(path: Path, recipe: str) -> Calibration:
-    try:
-        report = orjson.loads(path.read_bytes())
-        judged, calibration = report["recipe"], Calibration(**report["calibration"])
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        msg = f"{path} is no report of evaluate_unseen ({error}); write one with its --output"
-        raise DatasetError(msg) from error
+    judged, calibration = read_calibration(path)
     if judged != recipe:
         msg = f"{path} judged recipe {judged!r}, not {recipe!r}; run evaluate_unseen for this recipe"
         raise DatasetError(msg)

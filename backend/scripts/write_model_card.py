@@ -14,7 +14,7 @@ import orjson
 import typer
 
 from app.ml.artifacts.files import read_manifest
-from app.ml.artifacts.manifest import ModelManifest
+from app.ml.artifacts.manifest import Calibration, ModelManifest
 from app.ml.artifacts.whole_files import write_text_whole
 from app.ml.errors import DatasetError
 from scripts.console import user_errors
@@ -104,11 +104,22 @@ American Sign Language (`ase`): {len(words) - letters} words and {letters} lette
 | data | sha256 {str(facts.get("data"))[:16]}, {num_signers} people or sets of recordings |
 | weights | sha256 {manifest.weights_sha256[:16]} |
 | features | `{manifest.feature_spec}` |
-| calibration | temperature {calibration.temperature:.3f} |
-| answers | from a familiarity of {calibration.threshold:.3f}; under it "not sure" |
+| confidence | {_describe_gate(calibration)} |
+| answers | from a confidence of {calibration.threshold:.0%}; under it "not sure" |
 
 Made again from the recordings with `make starter`; same machine, same seed, same numbers.
 """
+
+
+def _describe_gate(calibration: Calibration) -> str:
+    """The formula of the number that is shown."""
+    probability = f"probability at temperature {calibration.temperature:.3f}"
+    gate = calibration.gate
+    return (
+        probability
+        if gate is None
+        else f"{probability}, times a logistic of {gate.bias:.2f} + {gate.slope:.2f} familiarity"
+    )
 
 
 def _people(report: Report) -> str:
@@ -136,7 +147,20 @@ non-sign clips with a hand in view that get none (how many clips).
 {_table(columns, rows)}
 
 Mean over people {mean["mean"]:.3f}, 95 % interval over people {mean["low"]:.3f}-{mean["high"]:.3f}.
+
+### What a percentage means
+
+Of the answers shown with a percentage in the first column, so many were right, about these people's signs and
+strangers' moving hands together; the numbers behind the percentages were fitted on the other people each time. Off by
+{report["reliability"]["with_strangers"]["ece"]:.3f} on average.
+
+{_reliability(report["reliability"]["with_strangers"])}
 """
+
+
+def _reliability(measured: Report) -> str:
+    rows = [(f"{one['confidence']:.0%}", f"{one['accuracy']:.0%}", str(one["num_answers"])) for one in measured["bins"]]
+    return _table(("shown", "right", "answers"), rows)
 
 
 def _at_threshold(row: Report, suffix: str) -> str:
@@ -181,6 +205,11 @@ Streams of {first["all"]["signs"]} signs ({first["all"]["minutes"]:.1f} minutes)
 {", ".join(report["tuned_on"])}, whose streams were used to choose the limits.
 
 {_table(columns, rows)}
+
+What was shown and how much of it was right, on these streams and on the strangers' hands, at
+{next(iter(report["rates"]))} frames a second:
+
+{_reliability(first["reliability"]["with_idle"])}
 
 {_table(("person", "F1", "precision", "recall", "not sure"), people)}
 """

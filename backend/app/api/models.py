@@ -11,6 +11,7 @@ from app.api.deps import OperatorOnly, Services
 from app.api.errors import ErrorBody
 from app.api.health import QueueLimits, queue_limits
 from app.core.version import VERSION
+from app.ml.inference.confidence import explain_unmeasured, settle_calibration
 from app.services.model_service import ActiveModel
 from app.services.session_store import StoreKind
 
@@ -20,7 +21,8 @@ router = APIRouter(prefix="/api/v1", tags=["models"])
 class ModelInfo(BaseModel):
     """The active model: what it is, what runs it and how it decides.
 
-    `threshold`: the familiarity from which it answers, or the probability for a model without prototypes.
+    `threshold`: the confidence from which it answers. `confidence_unmeasured`: why nobody knows how often it is right
+    at which confidence; null where that was measured.
     """
 
     version: str
@@ -35,6 +37,7 @@ class ModelInfo(BaseModel):
     languages: list[str]
     num_signs: int
     threshold: float
+    confidence_unmeasured: str | None
     provenance: dict[str, str | int | float | list[str]]
 
 
@@ -128,6 +131,7 @@ def _describe(active: ActiveModel) -> ModelInfo:
         config=manifest.config,
         languages=sorted({item.language for item in manifest.labels if item.label in active.sign_labels}),
         num_signs=len(active.sign_labels),
-        threshold=manifest.calibration.threshold,
+        threshold=settle_calibration(manifest).threshold,
+        confidence_unmeasured=explain_unmeasured(manifest),
         provenance=manifest.provenance,
     )

@@ -1,6 +1,6 @@
 """The in-process recogniser: a window of landmarks in, a calibrated answer or "not sure" out.
 
-windows padded under a mask -> logits, signing curve, how familiar -> best signs -> threshold
+windows padded under a mask -> logits, signing curve, how familiar -> confidence of each sign -> threshold
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from app.ml.artifacts.finding import ModelFiles, find_model
 from app.ml.artifacts.manifest import ModelManifest, check_feature_spec, require_same_model
 from app.ml.errors import ArtifactError, InvalidLandmarksError, MissingExtraError, ModelNotFoundError
 from app.ml.inference.backends import Backend, BackendOutput
+from app.ml.inference.confidence import explain_unmeasured
 from app.ml.inference.decision import decide, to_prediction
 from app.ml.inference.familiarity import RawAnswers
 from app.ml.inference.loading import open_backend
@@ -70,6 +71,9 @@ class SignFlowInferencePipeline:
         self._backend = backend
         self._backend_info = backend_info
         self._metrics = metrics
+        unmeasured = explain_unmeasured(backend.manifest)
+        if unmeasured is not None:
+            logger.warning("the confidences of model %s were not measured: %s", backend.manifest.version, unmeasured)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signflow-infer")
 
     @classmethod

@@ -18,7 +18,8 @@ import numpy as np
 
 from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import ManifestMismatchError
-from app.ml.inference.decision import decide_on, softmax, to_prediction
+from app.ml.inference.decision import decide, to_prediction
+from app.ml.inference.familiarity import RawAnswers
 from app.ml.landmarks.layout import mirror
 from app.ml.landmarks.normalise import check_window
 from app.ml.types import FloatArray, LandmarkWindow, Prediction, Predictor
@@ -60,8 +61,10 @@ class TtaPredictor:
             )
             raise ManifestMismatchError(msg)
         logs = [np.log(np.maximum(answer.probabilities, _LEAST_PROBABILITY)) for answer in answers]
+        # `decide` divides by the temperature, which the probabilities have behind them.
+        logits = _mean(logs) * np.float32(self._manifest.calibration.temperature)
         familiarity = _mean([answer.familiarity for answer in answers])
-        decisions = decide_on(softmax(_mean(logs))[None], familiarity[None], self._manifest)
+        decisions = decide(RawAnswers(logits[None], familiarity[None]), self._manifest)
         prediction = to_prediction(decisions, 0, self._manifest, signing=_mean([answer.signing for answer in answers]))
         return replace(prediction, model_version=answers[0].model_version)
 

@@ -39,7 +39,7 @@ class LandmarkWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """One candidate sign; `confidence` is a calibrated probability in [0, 1]."""
+    """One candidate sign; `confidence` in [0, 1] is how often such an answer is right (`inference/confidence.py`)."""
 
     label: str
     confidence: float
@@ -51,15 +51,15 @@ class Prediction:
 
     Attributes:
         label: the recognised sign, or None for "not sure" (below the model's threshold, idle or unknown movement).
-        confidence: calibrated probability in [0, 1] of the best sign, also when `label` is None.
-        alternatives: the five best signs, best first; idle is never among them.
+        confidence: of the best sign, in [0, 1], also when `label` is None: what decided about `label`.
+        alternatives: the five best signs, best first; idle is never among them. Their confidences, on the same scale,
+            add up to at most 1.
         model_version: version of the model that answered.
         signing: float32 `[T]`, probability that the person is signing at each of the window's frames; empty when the
             model cannot tell.
-        certainty: the answer's score as a part of the model's threshold: 1 or more where a label is given (unless
-            something else speaks against it), 0 for what looks more like idle or unknown movement.
-        probabilities: float32 `[C]`, calibrated, one for each of the model's labels in the manifest's order, background
-            included; empty when the predictor does not tell.
+        certainty: the confidence as a part of the model's threshold: 1 or more where a label is given.
+        probabilities: float32 `[C]`, the softmax that the confidence was made from, one for each of the model's labels
+            in the manifest's order, background included; empty when the predictor does not tell.
         familiarity: float32 `[C]` in [0, 1], in the same order (`app.ml.inference.familiarity`); empty when the
             model has no prototypes.
     """

@@ -8,7 +8,6 @@ from app.ml.evaluation.comparison import (
     compare_folds,
     control_by_permuted_labels,
     judge,
-    measure_reliability,
     paired_bootstrap,
     score_pairs,
 )
@@ -125,16 +124,6 @@ def test_permuted_labels_expose_answers_by_chance_and_pass_real_ones() -> None:
     assert not control_by_permuted_labels(truth, guessing, name="x").passed
     assert not control_by_permuted_labels(truth, ["a"] * 200, name="x").passed
     assert not control_by_permuted_labels(["a"] * 200, ["a"] * 200, name="one sign proves nothing").passed
-
-
-def test_reliability_shows_confidence_beside_accuracy() -> None:
-    confidence = np.array([0.91, 0.95, 0.31, 1.0], np.float32)
-
-    low, high = measure_reliability(confidence, answers("1001"))
-
-    assert (low.num_answers, high.num_answers) == (1, 3)
-    assert (low.accuracy, high.accuracy) == (0.0, pytest.approx(2 / 3))
-    assert high.confidence == pytest.approx((0.91 + 0.95 + 1.0) / 3)
 
 
 PASSED, FAILED = (Control(name="permuted labels", passed=passed, sentence="") for passed in (True, False))

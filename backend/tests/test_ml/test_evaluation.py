@@ -17,22 +17,16 @@ from app.ml.evaluation.scoring import (
     find_confusions,
     fit_temperature,
     match_signs,
-    mean_confidence,
-    measure_calibration_error,
     measure_log_loss,
     score_by_group,
     selective_accuracy,
 )
-from app.ml.inference.decision import decide, softmax
-from app.ml.inference.familiarity import RawAnswers
+from app.ml.inference.confidence import softmax
 from app.ml.types import FloatArray
-from tests.untrained_model import LABELS, make_manifest
 
 scores_in_unit = st.lists(st.floats(2**-10, 1, width=32), min_size=1, max_size=60).map(
     lambda values: np.array(values, np.float32)
 )
-
-NO_FAMILIARITY = np.zeros((0, 0), np.float32)
 
 
 def calibrated_logits(
@@ -93,25 +87,6 @@ def test_huge_logits_do_not_overflow() -> None:
     assert measure_log_loss(logits, np.array([0, 1])) == 0.0
 
 
-def test_fitting_makes_confidence_agree_with_accuracy() -> None:
-    logits, targets = calibrated_logits(temperature=3.0)
-    correct = logits.argmax(1) == targets
-    fitted = fit_temperature(logits, targets)
-
-    before = measure_calibration_error(mean_confidence(logits, temperature=1.0), correct)
-    after = measure_calibration_error(mean_confidence(logits, temperature=fitted), correct)
-
-    assert before > 0.2
-    assert after < 0.02
-
-
-def test_calibration_error_of_known_cases() -> None:
-    assert measure_calibration_error(np.ones(4, np.float32), np.array([True] * 4)) == 0.0
-    assert measure_calibration_error(np.ones(4, np.float32), np.array([False] * 4)) == 1.0
-    assert measure_calibration_error(np.full(4, 0.75, np.float32), np.array([True, True, True, False])) == 0.0
-    assert measure_calibration_error(np.zeros(0, np.float32), np.zeros(0, np.bool_)) == 0.0
-
-
 @given(scores=scores_in_unit, acceptance=st.floats(0.01, 1))
 def test_the_threshold_accepts_what_was_asked_for_and_is_the_highest_that_does(
     scores: FloatArray, acceptance: float
@@ -150,12 +125,6 @@ def test_selective_accuracy_looks_at_given_answers_only() -> None:
     assert np.isnan(accepted_fraction(scores[:0], threshold=0.5))
 
 
-def test_what_looks_like_background_is_refused_even_at_threshold_0() -> None:
-    scores = np.array([0.0, 0.4], np.float32)
-
-    assert accepted_fraction(scores, threshold=0.0) == 0.5
-
-
 def test_the_interval_holds_the_mean_and_narrows_with_people() -> None:
     generator = np.random.default_rng(0)
     few = {f"p{i}": float(generator.uniform(0.5, 1)) for i in range(5)}
@@ -174,39 +143,6 @@ def test_a_single_person_gives_no_spread() -> None:
 
     assert interval.low == pytest.approx(0.7)
     assert interval.high == pytest.approx(0.7)
-
-
-def test_decisions_keep_background_out_and_follow_the_threshold() -> None:
-    manifest = make_manifest()
-    logits = np.random.default_rng(0).normal(0, 3, (200, len(LABELS))).astype(np.float32)
-
-    decisions = decide(RawAnswers(logits, NO_FAMILIARITY), manifest)
-
-    idle = LABELS.index("idle")
-    np.testing.assert_allclose(decisions.probabilities.sum(1), 1, rtol=1e-5)
-    assert (decisions.ranking != idle).all()
-    assert not decisions.accepted[logits.argmax(1) == idle].any()
-    assert (decisions.score[decisions.accepted] >= manifest.calibration.threshold).all()
-    assert 0 < decisions.accepted.mean() < 1
-
-
-def test_familiarity_decides_whether_to_answer_and_never_what() -> None:
-    manifest = make_manifest()
-    signs = [number for number, label in enumerate(LABELS) if label not in manifest.background]
-    logits = np.random.default_rng(1).normal(0, 3, (300, len(LABELS))).astype(np.float32)
-    familiarity = np.random.default_rng(2).random((300, len(LABELS)), np.float32)
-
-    plain = decide(RawAnswers(logits, NO_FAMILIARITY), manifest)
-    decisions = decide(RawAnswers(logits, familiarity), manifest)
-
-    np.testing.assert_array_equal(decisions.ranking, plain.ranking)
-    np.testing.assert_array_equal(decisions.confidence, plain.confidence)
-    best = decisions.ranking[:, 0]
-    is_sign = np.isin(logits.argmax(1), signs)
-    np.testing.assert_array_equal(decisions.score, np.where(is_sign, familiarity[np.arange(300), best], 0))
-    np.testing.assert_array_equal(decisions.accepted, decisions.score >= np.float32(manifest.calibration.threshold))
-    np.testing.assert_array_equal(decisions.certainty >= 1, decisions.accepted)
-    assert 0 < decisions.accepted.mean() < is_sign.mean()
 
 
 def sign(label: str, start_ms: float, end_ms: float) -> TimedSign:

@@ -27,7 +27,9 @@ SEGMENTER = SegmenterConfig()
 
 
 def sent(label: str | None, start_ms: float, end_ms: float, *, delay_ms: float = 200.0) -> LiveSign:
-    return LiveSign(label=label, confidence=0.9, start_ms=start_ms, end_ms=end_ms, sent_ms=end_ms + delay_ms)
+    return LiveSign(
+        label=label, best=label or "tea", confidence=0.9, start_ms=start_ms, end_ms=end_ms, sent_ms=end_ms + delay_ms
+    )
 
 
 def made(label: str, start_ms: float, end_ms: float) -> TimedSign:

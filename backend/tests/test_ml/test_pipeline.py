@@ -179,10 +179,10 @@ def test_the_five_best_signs_come_without_background() -> None:
         ({"sun": 9.0}, Calibration(temperature=1.0, threshold=0.5), "sun"),
         ({"sun": 9.0}, Calibration(temperature=100.0, threshold=0.5), None),
         ({"sun": 1.0, "rain": 0.9}, Calibration(temperature=1.0, threshold=0.5), None),
-        ({"sun": 1.0, "idle": 1.1}, Calibration(temperature=1.0, threshold=0.0), None),
-        ({"sun": 1.1, "idle": 1.0}, Calibration(temperature=1.0, threshold=0.0), "sun"),
+        ({"sun": 5.0, "idle": 5.1}, Calibration(temperature=1.0, threshold=0.5), None),
+        ({"sun": 1.0, "idle": 0.9}, Calibration(temperature=1.0, threshold=0.0), "sun"),
     ],
-    ids=["sure", "cooled by temperature", "two candidates", "more like idle", "less like idle"],
+    ids=["sure", "cooled by temperature", "two candidates", "more like idle", "everything is accepted"],
 )
 def test_what_is_not_sure_gets_no_label_but_alternatives(
     logits: dict[str, float], calibration: Calibration, label: str | None

@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.ml.artifacts.manifest import Calibration, FamiliarityGate, ModelManifest
+from app.ml.artifacts.prototypes import prototypes_to_text
 from app.ml.errors import InvalidLandmarksError, RemoteMismatchError, RemoteModelError, RemoteUnavailableError
 from app.ml.inference.remote import RemoteOptions, RemotePredictor, RemoteProtocol
 from app.ml.inference.remote_policy import BreakerRules, BreakerState
 from app.ml.landmarks.batches import stack_windows
 from app.ml.landmarks.layout import LEFT_HAND
+from app.ml.model_configs import get_model_config
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.types import LandmarkWindow, Prediction
 from tests.fake_model_server import FakeModelServer, serve_model, uses_raw_bytes
@@ -28,10 +31,20 @@ FAST = BreakerRules(first_probe_s=0.05, confirm_s=0.01, max_probe_s=0.1, check_s
 PROTOCOLS: tuple[RemoteProtocol, ...] = ("torchserve", "oip")
 
 
+def manifest_with_gate() -> ModelManifest:
+    """With prototypes and a gate, as every trained model has them: what decides needs familiarity too."""
+    embeddings = np.random.default_rng(0).normal(size=(len(LABELS), get_model_config("tiny").embedding))
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return make_manifest(
+        prototypes=prototypes_to_text(embeddings.astype(np.float32)),
+        calibration=Calibration(temperature=1.5, threshold=0.1, gate=FamiliarityGate(bias=-1.0, slope=6.0)),
+    )
+
+
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignFlowInferencePipeline]:
     folder = tmp_path_factory.mktemp("models")
-    write_untrained_model(folder)
+    write_untrained_model(folder, manifest=manifest_with_gate())
     loaded = SignFlowInferencePipeline.load(folder)
     yield loaded
     loaded.close()
@@ -77,7 +90,13 @@ def assert_same(found: Prediction, expected: Prediction) -> None:
     assert [one.label for one in found.alternatives] == [one.label for one in expected.alternatives]
     assert found.confidence == pytest.approx(expected.confidence, abs=TOLERANCE)
     assert found.model_version == expected.model_version
+    np.testing.assert_allclose(
+        [one.confidence for one in found.alternatives],
+        [one.confidence for one in expected.alternatives],
+        atol=TOLERANCE,
+    )
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=TOLERANCE)
+    np.testing.assert_allclose(found.familiarity, expected.familiarity, atol=TOLERANCE)
     np.testing.assert_allclose(found.signing, expected.signing, atol=TOLERANCE)
 
 
@@ -270,7 +289,7 @@ async def test_another_model_is_refused_with_what_differs(
 async def test_other_weights_behind_the_same_labels_are_refused(
     server: FakeModelServer, pipeline: SignFlowInferencePipeline, protocol: RemoteProtocol, tmp_path: Path
 ) -> None:
-    write_untrained_model(tmp_path, seed=9)
+    write_untrained_model(tmp_path, seed=9, manifest=manifest_with_gate())
     server.model = SignFlowInferencePipeline.load(tmp_path)
     remote = open_remote(server, pipeline, protocol)
 

@@ -9,7 +9,8 @@ from app.ml.artifacts.manifest import Calibration
 from app.ml.artifacts.prototypes import prototypes_from_text
 from app.ml.errors import InvalidLandmarksError, ManifestMismatchError, OverloadedError
 from app.ml.evaluation.unseen import predict_clips
-from app.ml.inference.decision import decide, softmax
+from app.ml.inference.confidence import softmax
+from app.ml.inference.decision import decide
 from app.ml.inference.familiarity import RawAnswers, mean_answers
 from app.ml.inference.torch_backend import load_model
 from app.ml.landmarks.layout import mirror

@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.ml.artifacts.manifest import Calibration, FamiliarityGate
 from app.ml.errors import DatasetError
 from app.ml.evaluation.scoring import accepted_fraction
 from app.ml.evaluation.unseen import FoldOutcome, calibrate, hold_out, train_fold
-from app.ml.inference.decision import softmax
+from app.ml.inference.confidence import softmax
 from app.ml.model_configs import get_model_config
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.labels import BACKGROUND, IDLE
@@ -90,6 +91,13 @@ def test_somebody_who_shares_no_sign_cannot_be_held_out() -> None:
         hold_out(lonely, [], person="person5")
 
 
+def test_a_stranger_who_makes_no_sign_can_be_held_out_to_be_refused() -> None:
+    fold = hold_out(world(), background(), person="person7")
+
+    assert (fold.test, {clip.signer for clip in fold.refuse}) == ([], {"person7"})
+    assert "person7" not in {clip.signer for clip in fold.train}
+
+
 def test_a_fold_learns_and_answers_for_every_clip() -> None:
     fold = hold_out(world(), background(), person="person2")
 
@@ -129,23 +137,20 @@ def test_background_does_not_count_as_an_answer_unless_it_is_asked_for() -> None
     assert outcome.correct_among_all.tolist() == [False, True, False]
 
 
-def test_scores_are_the_best_signs_probability_or_nothing_where_background_is_likelier() -> None:
-    logits = np.array([[1, 3, 9, 0], [1, 3, 0, 2]], np.float32)
-    outcome = replace(make_outcome(logits, targets=[1, 1]), refuse_logits=logits[::-1].copy())
-
-    signs, refuse = outcome.scores(2.0)
-
-    np.testing.assert_allclose(signs, [0, softmax(logits[1] / 2)[1]], rtol=1e-5)
-    np.testing.assert_allclose(refuse, signs[::-1], rtol=1e-5)
-    assert make_outcome(logits, targets=[1, 1]).scores(1.0)[1].shape == (0,)
-
-
-def test_scores_are_the_best_signs_familiarity_where_it_is_known() -> None:
+def test_a_fold_tells_confidences_for_signs_and_for_what_must_be_refused() -> None:
     logits = np.array([[1, 3, 9, 0], [1, 3, 0, 2]], np.float32)
     familiarity = np.array([[0.9, 0.8, 0.7, 0.6], [0.4, 0.3, 0.2, 0.1]], np.float32)
-    outcome = replace(make_outcome(logits, targets=[1, 1]), familiarity=familiarity)
+    plain = replace(make_outcome(logits, targets=[1, 1]), refuse_logits=logits[::-1].copy())
+    familiar = replace(plain, familiarity=familiarity, refuse_familiarity=familiarity[::-1].copy())
+    gate = FamiliarityGate(bias=-4.0, slope=8.0)
 
-    np.testing.assert_allclose(outcome.scores(2.0)[0], [0, 0.3])
+    signs, refuse = plain.confidences(Calibration(temperature=2.0))
+    gated, _ = familiar.confidences(Calibration(temperature=2.0, gate=gate))
+
+    np.testing.assert_allclose(signs, softmax(logits / 2)[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(refuse, signs[::-1], rtol=1e-5)
+    np.testing.assert_allclose(gated, signs / (1 + np.exp(4 - 8 * familiarity[:, 1])), rtol=1e-5)
+    assert make_outcome(logits, targets=[1, 1]).confidences(Calibration())[1].shape == (0,)
 
 
 def test_an_outcome_is_kept_as_it_was(tmp_path: Path) -> None:
@@ -186,8 +191,8 @@ def test_the_threshold_lets_the_asked_part_of_signs_pass() -> None:
     folds = [make_outcome(unsure_logits(40), targets=mixed_targets(40), person=person) for person in ("ann", "bob")]
 
     for acceptance in (0.5, 0.75, 0.9):
-        temperature, threshold = calibrate(folds, acceptance=acceptance)
-        passed = [accepted_fraction(fold.scores(temperature)[0], threshold=threshold) for fold in folds]
+        found = calibrate(folds, acceptance=acceptance)
+        passed = [accepted_fraction(fold.confidences(found)[0], threshold=found.threshold) for fold in folds]
         assert np.mean(passed) == pytest.approx(acceptance, abs=0.03)
 
 
@@ -196,9 +201,9 @@ def test_every_person_counts_the_same_however_many_clips_they_gave(count: int) -
     few = make_outcome(unsure_logits(count), targets=mixed_targets(count), person="few")
     many = make_outcome(unsure_logits(76), targets=mixed_targets(76), person="many")
 
-    temperature, threshold = calibrate([few, many], acceptance=0.5)
+    found = calibrate([few, many], acceptance=0.5)
 
-    passed = [accepted_fraction(fold.scores(temperature)[0], threshold=threshold) for fold in (few, many)]
+    passed = [accepted_fraction(fold.confidences(found)[0], threshold=found.threshold) for fold in (few, many)]
     assert np.mean(passed) == pytest.approx(0.5, abs=0.03)
 
 

@@ -88,7 +88,7 @@ def test_json_has_exactly_the_promised_shape(model_dir: Path, data: Path) -> Non
     assert model["num_clips"] == 3 * 2 * len(SHARED)
     assert list(model["per_signer"]) == ["person0", "person1", "person2"]
     assert list(model["per_sign"]) == SHARED
-    assert model["calibration"]["temperature"] == 1.5
+    assert model["calibration"]["unmeasured"] is None
     assert model["calibration"]["threshold"] == 0.2
 
 

@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from app.ml.evaluation.calibration import read_calibration
 from app.ml.evaluation.unseen import FoldOutcome
 from app.ml.recordings.labels import BACKGROUND
 from app.ml.types import FloatArray
@@ -47,6 +48,8 @@ def runs(tmp_path: Path) -> Path:
                 labels=LABELS,
                 targets=np.array([0, 1] * 10),
                 logits=make_logits(answers_with(wrong), certainty=3),
+                familiarity=np.full((20, 4), 0.9, np.float32),
+                refuse_familiarity=np.full((10 if person == PEOPLE[1] else 0, 4), 0.9, np.float32),
                 refuse_logits=make_logits([3] * 9 + [0], certainty=9)
                 if person == PEOPLE[1]
                 else np.zeros((0, 4), "f4"),
@@ -98,6 +101,17 @@ def test_the_report_can_be_written_for_training(runs: Path, tmp_path: Path) -> N
     assert written == report
     assert 0 < written["calibration"]["threshold"] <= 1
     assert written["calibration"]["temperature"] > 0
+    assert read_calibration(tmp_path / "unseen.json")[0] == "starter"
+
+
+def test_what_confidences_are_worth_is_told_for_signs_and_with_hands_that_make_none(runs: Path) -> None:
+    reliability = evaluate_json(runs)["reliability"]
+
+    assert sum(one["num_answers"] for one in reliability["signs"]["bins"]) == 2 * 2 * 20
+    assert sum(one["num_answers"] for one in reliability["with_strangers"]["bins"]) == 2 * 2 * 20 + 2 * 10
+    right = sum(one["num_answers"] * one["accuracy"] for one in reliability["signs"]["bins"])
+    assert right == pytest.approx(15 + 17 + 20 + 20)
+    assert 0 < reliability["signs"]["ece"] < 1
 
 
 def test_people_read_a_table(runs: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from app.ml.artifacts.files import load_torch_artifact, read_manifest
+from app.ml.artifacts.manifest import Calibration, FamiliarityGate
 from app.ml.pipeline import BackendChoice, SignFlowInferencePipeline
 from app.ml.recordings.clips import save_dataset
 from app.ml.recordings.labels import BACKGROUND
@@ -37,7 +38,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("unseen") / "unseen.json"
-    path.write_text(json.dumps({"recipe": "reference", "calibration": {"temperature": 1.7, "threshold": 0.4}}))
+    calibration = {"temperature": 1.7, "threshold": 0.4, "gate": {"bias": -9.0, "slope": 13.0}}
+    path.write_text(json.dumps({"recipe": "reference", "calibration": calibration}))
     return path
 
 
@@ -72,7 +74,9 @@ def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(trained: Pa
     assert manifest.label_names == (*SIGNS, *BACKGROUND)
     assert {label.language for label in manifest.labels} == {"fsl"}
     assert [label.num_people for label in manifest.labels] == [2, 2, 2, 0]  # person2 was held out
-    assert (manifest.calibration.temperature, manifest.calibration.threshold) == (1.7, 0.4)
+    assert manifest.calibration == Calibration(
+        temperature=1.7, threshold=0.4, gate=FamiliarityGate(bias=-9.0, slope=13.0)
+    )
     facts = manifest.provenance
     assert (facts["recipe"], facts["seed"], facts["signers"]) == ("reference", 0, ["person0", "person1"])
     assert len(str(facts["data"])) == 64

@@ -340,7 +340,8 @@ export const fr: Dictionary = {
     remoteNone: 'aucun',
     windows: (count: number) => `${count} questions`,
     features: 'Caractéristiques',
-    threshold: 'Répond à partir d’une familiarité de',
+    threshold: 'Répond à partir d’une confiance de',
+    unmeasured: 'Pourcentages non mesurés',
     noModel: 'Aucun modèle n’est chargé.',
     noModelHow:
       'Placez un fichier model_vN.onnx dans backend/data/models, ou entraînez-en un, puis redémarrez le serveur.',

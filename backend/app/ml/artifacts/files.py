@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 
 from app.ml.artifacts.interface import INTERFACE_KEY
 from app.ml.artifacts.manifest import ModelManifest, manifest_from_json, manifest_to_json
-from app.ml.artifacts.metadata import SEAL_KEY, find_seal, read_entries, seal
+from app.ml.artifacts.metadata import SEAL_KEY, find_seal, read_entries, seal, unseal
 from app.ml.artifacts.whole_files import write_whole
 from app.ml.errors import ArtifactError, ManifestMismatchError, MissingExtraError, ModelNotFoundError
 
@@ -181,6 +181,29 @@ def read_onnx_artifact(path: Path) -> OnnxArtifact:
         manifest=_parse_manifest(path, entries[MANIFEST_KEY]),
         precision=entries.get(PRECISION_KEY, "f32"),
         interface=entries.get(INTERFACE_KEY, ""),
+    )
+
+
+def rewrite_manifest(path: Path, manifest: ModelManifest) -> None:
+    """Give a `.pt` (needs torch) or `.onnx` file another manifest of the same weights, whole or not at all.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        ArtifactError: it cannot be read.
+        ManifestMismatchError: it is damaged, or has other weights than the manifest.
+        OSError: it cannot be written; the file is as it was.
+    """
+    before = read_manifest(path)
+    if before.weights_sha256 != manifest.weights_sha256:
+        msg = f"{path} has weights {before.weights_sha256[:16]}, the manifest is of {manifest.weights_sha256[:16]}"
+        raise ManifestMismatchError(msg)
+    if path.suffix == ".pt":
+        save_torch_artifact(path, state_dict=load_torch_artifact(path)[0], manifest=manifest)
+        return
+    artifact = read_onnx_artifact(path)
+    model = unseal(artifact.content, (MANIFEST_KEY, PRECISION_KEY, INTERFACE_KEY))
+    write_onnx_artifact(
+        path, model=model, manifest=manifest, interface=artifact.interface, precision=artifact.precision
     )
 
 

@@ -28,17 +28,32 @@ class SignLabel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FamiliarityGate:
+    """How likely a window shows a sign that the model can name: a logistic curve over the best sign's familiarity.
+
+    Attributes:
+        bias: of the logarithmic odds at familiarity 0.
+        slope: how fast they rise with it; never negative.
+    """
+
+    bias: float
+    slope: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """How logits become a decision, fitted on people held out of training.
+    """How a model's answers become confidences (`app/ml/inference/confidence.py`), fitted on people held out.
 
     Attributes:
         temperature: divides the logits before softmax.
-        threshold: the best sign's score under which the answer is "not sure": its familiarity, or its probability for a
-            model without prototypes.
+        threshold: the best sign's confidence under which the answer is "not sure". In a model with prototypes and
+            without a gate, which SignFlow 0.9 and before wrote, a familiarity.
+        gate: what familiarity adds; None for a model without prototypes.
     """
 
     temperature: float = 1.0
     threshold: float = 0.5
+    gate: FamiliarityGate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +166,14 @@ def _find_contradictions(manifest: ModelManifest) -> list[str]:
         (
             not 0 <= manifest.calibration.threshold <= 1,
             f"calibration.threshold: {manifest.calibration.threshold} is not in [0, 1]",
+        ),
+        (
+            manifest.calibration.gate is not None and manifest.calibration.gate.slope < 0,
+            "calibration.gate.slope: it is negative: less familiar signs would be answered with more confidence",
+        ),
+        (
+            manifest.calibration.gate is not None and not manifest.prototypes,
+            "calibration.gate: it reads familiarity, and there are no prototypes to be familiar with",
         ),
         (not _has_readable_prototypes(manifest), "prototypes: they are not a row of numbers for each label"),
     )

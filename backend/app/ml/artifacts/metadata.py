@@ -7,7 +7,7 @@ https://protobuf.dev/programming-guides/encoding/ has the format.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 SEAL_KEY: Final = "signflow.sha256"
@@ -21,6 +21,12 @@ def seal(model: bytes, entries: Mapping[str, str]) -> bytes:
     """Append metadata entries, and last the SHA-256 of everything before that last entry."""
     body = model + b"".join(_encode_entry(key, value) for key, value in entries.items())
     return body + _encode_entry(SEAL_KEY, hashlib.sha256(body).hexdigest())
+
+
+def unseal(content: bytes, keys: Sequence[str]) -> bytes:
+    """What `seal` was given together with entries of these keys, in this order."""
+    entries = read_entries(content)
+    return content[: -len(seal(b"", {key: entries[key] for key in keys}))]
 
 
 def find_seal(content: bytes) -> str:

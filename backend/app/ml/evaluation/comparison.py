@@ -8,7 +8,7 @@ Shapes: N answers (a clip answered under one training seed), K cells (a signer's
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,15 +46,6 @@ class Control:
     name: str
     passed: bool
     sentence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReliabilityBin:
-    """Answers of about the same confidence: their mean confidence and how many of them were right."""
-
-    confidence: float
-    accuracy: float
-    num_answers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,28 +205,6 @@ def control_by_permuted_labels(truth: Sequence[str], predicted: Sequence[str], *
             + ("" if passed else f" (up to {limit:.1%} by chance): the answers have nothing to do with the labels")
         ),
     )
-
-
-def measure_reliability(
-    confidence: NDArray[np.floating[Any]], correct: NDArray[np.generic], *, num_bins: int = 10
-) -> list[ReliabilityBin]:
-    """Confidence against accuracy in bins of equal width; empty ones are left out.
-
-    Args:
-        confidence: `[N]` in [0, 1].
-        correct: bool `[N]`.
-        num_bins: bins over [0, 1].
-    """
-    place = np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
-    return [
-        ReliabilityBin(
-            confidence=float(confidence[place == number].mean()),
-            accuracy=float(correct[place == number].astype(np.float64).mean()),
-            num_answers=int((place == number).sum()),
-        )
-        for number in range(num_bins)
-        if (place == number).any()
-    ]
 
 
 def judge(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from app.ml.artifacts.whole_files import write_whole
-from app.ml.evaluation.comparison import PairedScore, ReliabilityBin
+from app.ml.evaluation.comparison import PairedScore
 from app.ml.evaluation.figures import draw_differences, draw_reliability, to_png
 from app.ml.evaluation.model_comparison import Comparison, SideReport
+from app.ml.evaluation.reliability import ReliabilityBin
 
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }

@@ -23,9 +23,13 @@ REST_MS: Final = 150.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveSign:
-    """A sign that was sent: `label` None is "not sure"; `sent_ms` is on the capture clock, inference time included."""
+    """A sign that was sent: `label` None is "not sure"; `sent_ms` is on the capture clock, inference time included.
+
+    `best` is the likeliest sign, told or not, and `confidence` its own.
+    """
 
     label: str | None
+    best: str
     confidence: float
     start_ms: float
     end_ms: float
@@ -45,6 +49,7 @@ class LiveScore:
         rest_delays_ms: of each right answer whose sign was followed by hands at rest or out of view, from that moment.
         duration_ms: length of the streams.
         num_asks: how often the model was asked.
+        shown: confidence of each answer, "not sure" too, and whether its likeliest sign was right.
     """
 
     num_made: int
@@ -55,6 +60,7 @@ class LiveScore:
     duration_ms: float
     num_asks: int
     rest_delays_ms: tuple[float, ...] = ()
+    shown: tuple[tuple[float, bool], ...] = ()
 
     @property
     def f1(self) -> float:
@@ -82,6 +88,7 @@ def run_stream(clip: Clip, pipeline: SignFlowInferencePipeline, config: Segmente
             sent.extend(
                 LiveSign(
                     label=event.label,
+                    best=event.alternatives[0].label,
                     confidence=event.confidence,
                     start_ms=event.start_ms,
                     end_ms=event.end_ms,
@@ -109,6 +116,8 @@ def score_stream(clip: Clip, made: Sequence[TimedSign], sent: Sequence[LiveSign]
     named = [sign for sign in sent if sign.label is not None]
     recognised = [TimedSign(label=sign.label or "", start_ms=sign.start_ms, end_ms=sign.end_ms) for sign in named]
     score = match_signs(made, recognised)
+    likeliest = [TimedSign(label=sign.best, start_ms=sign.start_ms, end_ms=sign.end_ms) for sign in sent]
+    right = {answer for _, answer in match_signs(made, likeliest).matches}
     rests = find_rests(clip, made)
     return LiveScore(
         num_made=len(made),
@@ -121,6 +130,7 @@ def score_stream(clip: Clip, made: Sequence[TimedSign], sent: Sequence[LiveSign]
         rest_delays_ms=tuple(
             named[answer].sent_ms - rest for truth, answer in score.matches if (rest := rests[truth]) is not None
         ),
+        shown=tuple((sign.confidence, number in right) for number, sign in enumerate(sent)),
     )
 
 
@@ -157,6 +167,7 @@ def add_scores(scores: Sequence[LiveScore]) -> LiveScore:
         duration_ms=sum(score.duration_ms for score in scores),
         num_asks=sum(score.num_asks for score in scores),
         rest_delays_ms=tuple(delay for score in scores for delay in score.rest_delays_ms),
+        shown=tuple(one for score in scores for one in score.shown),
     )
 
 

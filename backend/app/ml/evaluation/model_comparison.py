@@ -19,16 +19,15 @@ from app.ml.errors import DatasetError
 from app.ml.evaluation.comparison import (
     Control,
     PairedScore,
-    ReliabilityBin,
     Verdict,
     control_by_permuted_labels,
     judge,
-    measure_reliability,
     paired_bootstrap,
     score_pairs,
 )
 from app.ml.evaluation.model_report import ClipRow, score_model
-from app.ml.evaluation.scoring import Interval, bootstrap_over_people, measure_calibration_error
+from app.ml.evaluation.reliability import ReliabilityBin, measure_calibration_error, measure_reliability
+from app.ml.evaluation.scoring import Interval, bootstrap_over_people
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.copies import find_copies, fingerprint
@@ -128,6 +127,7 @@ class _Answers:
     """One side's answers to N clips of signs, and whether each idle clip with a hand in view was refused."""
 
     predicted: list[str]
+    named_right: BoolArray
     confidence: FloatArray
     correct: BoolArray
     accepted: BoolArray
@@ -314,6 +314,7 @@ def _ask(path: Path, clips: Sequence[Clip], *, tta: bool, on_progress: Callable[
 def _answers(rows: Sequence[ClipRow], idle: Sequence[ClipRow]) -> _Answers:
     return _Answers(
         predicted=[row.predicted for row in rows],
+        named_right=np.array([row.is_named_right for row in rows]),
         confidence=np.array([row.confidence for row in rows], np.float32),
         correct=np.array([row.is_correct for row in rows]),
         accepted=np.array([row.is_accepted for row in rows]),
@@ -330,8 +331,8 @@ def _describe(
         files=tuple(str(path) for path in side.paths),
         config=str(read_manifest(path).config.get("name", "")),
         accuracy=statistics.fmean(per_person),
-        ece=measure_calibration_error(answers.confidence, answers.correct),
-        reliability=tuple(measure_reliability(answers.confidence, answers.correct)),
+        ece=measure_calibration_error(answers.confidence, answers.named_right),
+        reliability=tuple(measure_reliability(answers.confidence, answers.named_right)),
         accepted=float(answers.accepted.mean()),
         idle_refused=statistics.fmean(answers.idle_refused) if answers.idle_refused else None,
         latency=measure_latency(path, windows, tta=side.tta),

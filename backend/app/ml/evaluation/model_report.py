@@ -8,6 +8,7 @@ import numpy as np
 
 from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import DatasetError
+from app.ml.evaluation.reliability import ReliabilityBin, measure_calibration_error, measure_reliability
 from app.ml.evaluation.scoring import (
     Confusion,
     Interval,
@@ -15,10 +16,10 @@ from app.ml.evaluation.scoring import (
     accepted_fraction,
     bootstrap_over_people,
     find_confusions,
-    measure_calibration_error,
     score_by_group,
     selective_accuracy,
 )
+from app.ml.inference.confidence import explain_unmeasured, settle_calibration
 from app.ml.inference.decision import decide
 from app.ml.inference.familiarity import RawAnswers, mean_answers
 from app.ml.landmarks.layout import part_presence
@@ -39,9 +40,9 @@ class ClipRow:
         signer: who signs, if stated.
         label: what the data set says; None when it says nothing.
         predicted: the likeliest label of the model's whole vocabulary, background included.
-        confidence: its calibrated probability.
-        is_accepted: whether the best sign would be given live as an answer, rather than "not sure".
-        score: what the rejection threshold is compared with.
+        named: the likeliest sign, which is shown.
+        confidence: of that sign; what is shown and what decides.
+        is_accepted: whether it would be given live as an answer, rather than "not sure".
         is_scored: whether the clip counts for accuracy.
         has_hand: whether a hand is in view in any frame.
     """
@@ -50,9 +51,9 @@ class ClipRow:
     signer: str | None
     label: str | None
     predicted: str
+    named: str
     confidence: float
     is_accepted: bool
-    score: float
     is_scored: bool
     has_hand: bool
 
@@ -60,6 +61,11 @@ class ClipRow:
     def is_correct(self) -> bool:
         """Whether the likeliest label is the data set's."""
         return self.predicted == self.label
+
+    @property
+    def is_named_right(self) -> bool:
+        """Whether the likeliest sign is the data set's label; never where that is no sign."""
+        return self.named == self.label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +78,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationReport:
-    """How far the probabilities can be trusted, at the model's own temperature and threshold.
+    """How far the confidences can be trusted, at the model's own calibration.
 
     Attributes:
-        temperature: the model's.
         threshold: the model's.
-        ece: expected calibration error of the likeliest label's probability, 15 bins.
+        unmeasured: why the model's confidences were never measured; None if they were.
+        ece: expected calibration error of what is shown, over the clips of signs and of hands that make none; ten bins.
+        reliability: these bins, confidence against the part that was right.
         sign_accuracy: accuracy on clips of signs alone, background clips left out.
         accepted: part of the clips of signs that get an answer.
         selective_accuracy: part of these answers that are right.
@@ -85,9 +92,10 @@ class CalibrationReport:
         other_refused: the same for clips that are none of the model's signs (non-signs, signs that it does not know).
     """
 
-    temperature: float
     threshold: float
+    unmeasured: str | None
     ece: float
+    reliability: tuple[ReliabilityBin, ...]
     sign_accuracy: float | None
     accepted: float | None
     selective_accuracy: float | None
@@ -194,9 +202,9 @@ def _ask(
             signer=clip.signer,
             label=clip.label,
             predicted=manifest.label_names[best[position]],
-            confidence=float(decisions.probabilities[position, best[position]]),
+            named=manifest.label_names[decisions.ranking[position, 0]],
+            confidence=float(decisions.confidence[position]),
             is_accepted=bool(decisions.accepted[position]),
-            score=float(decisions.score[position]),
             is_scored=is_scored[position],
             has_hand=bool(part_presence(clip.landmarks)[:, 1:].any()),
         )
@@ -225,26 +233,27 @@ def _shorten(names: Sequence[str], limit: int = 12) -> str:
 def _report_calibration(rows: Sequence[ClipRow], manifest: ModelManifest) -> CalibrationReport:
     scored = [row for row in rows if row.is_scored]
     signs = [row for row in scored if row.label not in manifest.background]
-    threshold = manifest.calibration.threshold
-    sign_scores, sign_correct = _scores(signs), np.array([row.is_correct for row in signs], np.bool_)
+    threshold = settle_calibration(manifest).threshold
+    sign_scores, named_right = _scores(signs), np.array([row.is_named_right for row in signs], np.bool_)
     background = [row for row in scored if row.label in manifest.background and row.has_hand]
     other = [row for row in rows if row.label is not None and row.label not in manifest.label_names and row.has_hand]
+    shown = [*signs, *background]
+    confidence, is_right = _scores(shown), np.array([row.is_named_right for row in shown], np.bool_)
     return CalibrationReport(
-        temperature=manifest.calibration.temperature,
         threshold=threshold,
-        ece=measure_calibration_error(
-            np.array([row.confidence for row in scored], np.float32), np.array([row.is_correct for row in scored])
-        ),
-        sign_accuracy=float(sign_correct.mean()) if signs else None,
+        unmeasured=explain_unmeasured(manifest),
+        ece=measure_calibration_error(confidence, is_right, num_bins=10),
+        reliability=tuple(measure_reliability(confidence, is_right)),
+        sign_accuracy=float(np.mean([row.is_correct for row in signs])) if signs else None,
         accepted=_none_if_nan(accepted_fraction(sign_scores, threshold=threshold)),
-        selective_accuracy=_none_if_nan(selective_accuracy(sign_scores, sign_correct, threshold=threshold)),
+        selective_accuracy=_none_if_nan(selective_accuracy(sign_scores, named_right, threshold=threshold)),
         background_refused=_refusal(background, threshold),
         other_refused=_refusal(other, threshold),
     )
 
 
 def _scores(rows: Sequence[ClipRow]) -> FloatArray:
-    return np.array([row.score for row in rows], np.float32)
+    return np.array([row.confidence for row in rows], np.float32)
 
 
 def _refusal(rows: Sequence[ClipRow], threshold: float) -> Refusal | None:

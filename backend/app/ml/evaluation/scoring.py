@@ -4,7 +4,7 @@ Shapes: N clips, C labels.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ml.errors import DatasetError
-from app.ml.inference.decision import softmax
 from app.ml.types import BoolArray, FloatArray
 
 SHIPPED_ACCEPTANCE: Final = 0.75
@@ -110,24 +109,6 @@ def find_confusions(truth: Sequence[str], predicted: Sequence[str]) -> list[Conf
     ]
 
 
-def measure_calibration_error(confidence: FloatArray, correct: BoolArray, *, num_bins: int = 15) -> float:
-    """Expected calibration error: mean distance of confidence from accuracy over bins of equal width (Guo et al. 2017).
-
-    Args:
-        confidence: float32 `[N]` in [0, 1], of the answers that `correct` judges.
-        correct: bool `[N]`.
-        num_bins: bins over [0, 1].
-
-    Returns:
-        In [0, 1]; 0 when there is no clip.
-    """
-    if len(confidence) == 0:
-        return 0.0
-    bins = np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
-    gaps = np.bincount(bins, weights=confidence - correct, minlength=num_bins)
-    return float(np.abs(gaps).sum() / len(confidence))
-
-
 def measure_log_loss(logits: FloatArray, targets: NDArray[np.int64], *, temperature: float = 1.0) -> float:
     """Mean negative log likelihood of the right labels, in nats: logits `[N, C]`, targets `[N]`."""
     scaled = logits.astype(np.float64) / temperature
@@ -137,7 +118,10 @@ def measure_log_loss(logits: FloatArray, targets: NDArray[np.int64], *, temperat
 
 
 def fit_temperature(
-    logits: FloatArray, targets: NDArray[np.int64], *, bounds: tuple[float, float] = (0.05, 20.0)
+    logits: FloatArray,
+    targets: NDArray[np.int64],
+    *,
+    bounds: tuple[float, float] = (0.05, 20.0),
 ) -> float:
     """The temperature under which held-out logits have the least log loss (Guo et al. 2017).
 
@@ -154,23 +138,37 @@ def fit_temperature(
     if len(targets) == 0:
         msg = "no held-out clip to fit the temperature on"
         raise DatasetError(msg)
-    low, high = 1 / bounds[1], 1 / bounds[0]
-    while high - low > 1e-6 * high:
+    inverse = find_minimum(
+        lambda inverse: measure_log_loss(logits, targets, temperature=1 / inverse), 1 / bounds[1], 1 / bounds[0]
+    )
+    return 1 / inverse
+
+
+def find_minimum(loss: Callable[[float], float], low: float, high: float, *, tolerance: float = 1e-6) -> float:
+    """Where a function with one minimum between two bounds has it (golden-section search), or the bound it lies past.
+
+    Args:
+        loss: the function.
+        low: the lower bound.
+        high: the upper one.
+        tolerance: how far off the answer may be, as a part of the larger bound.
+    """
+    limit = tolerance * max(abs(low), abs(high))
+    while high - low > limit:
         step = _GOLDEN * (high - low)
         left, right = high - step, low + step
-        left_loss = measure_log_loss(logits, targets, temperature=1 / left)
-        if left_loss <= measure_log_loss(logits, targets, temperature=1 / right):
+        if loss(left) <= loss(right):
             high = right
         else:
             low = left
-    return float(2 / (low + high))
+    return (low + high) / 2
 
 
 def choose_threshold(scores: FloatArray, *, acceptance: float) -> float:
     """The highest threshold that still accepts a given part of real signs.
 
     Args:
-        scores: float32 `[N]`, `Decisions.score` of held-out clips of signs.
+        scores: float32 `[N]`, `Decisions.confidence` of held-out clips of signs.
         acceptance: fraction of them to accept, in (0, 1].
 
     Returns:
@@ -192,12 +190,12 @@ def choose_threshold(scores: FloatArray, *, acceptance: float) -> float:
 
 def accepted_fraction(scores: FloatArray, *, threshold: float) -> float:
     """Part of the clips that get an answer; NaN without clips. Of idle or non-sign clips the rest is the refusal."""
-    return float(((scores >= threshold) & (scores > 0)).mean()) if len(scores) else float("nan")
+    return float((scores >= threshold).mean()) if len(scores) else float("nan")
 
 
 def selective_accuracy(scores: FloatArray, correct: BoolArray, *, threshold: float) -> float:
     """Part of the given answers that are right; NaN when none is given."""
-    given = (scores >= threshold) & (scores > 0)
+    given = scores >= threshold
     return float(correct[given].mean()) if given.any() else float("nan")
 
 
@@ -225,11 +223,6 @@ def bootstrap_over_people(
     tail = (1 - level) / 2
     low, high = np.quantile(values[draws].mean(1), (tail, 1 - tail))
     return Interval(mean=float(values.mean()), low=float(low), high=float(high), num_people=len(values))
-
-
-def mean_confidence(logits: FloatArray, *, temperature: float) -> FloatArray:
-    """Probability of the likeliest label, background included: logits `[N, C]` to `[N]`."""
-    return softmax(logits / np.float32(temperature)).max(-1)
 
 
 def match_signs(

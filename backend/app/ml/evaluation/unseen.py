@@ -14,14 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ml.artifacts.manifest import Calibration
 from app.ml.artifacts.whole_files import write_arrays_whole
 from app.ml.dataset import LandmarkDataset, prepare, sign_labels, split_by_signer
 from app.ml.distillation import Teacher
 from app.ml.errors import DatasetError
-from app.ml.evaluation.scoring import SHIPPED_ACCEPTANCE, choose_threshold, fit_temperature
-from app.ml.inference.decision import score_signs, softmax
+from app.ml.evaluation.calibration import PersonAnswers, fit_calibration
+from app.ml.evaluation.scoring import SHIPPED_ACCEPTANCE
 from app.ml.inference.familiarity import RawAnswers, mean_answers, measure_familiarity
-from app.ml.landmarks.layout import LEFT_HAND, RIGHT_HAND
+from app.ml.landmarks.layout import has_hands_in_view
 from app.ml.model import SignEncoder
 from app.ml.pretraining import pretrain_for
 from app.ml.recordings.clips import Clip
@@ -98,13 +99,19 @@ class FoldOutcome:
         """bool `[N]`: as `correct`, with background among the possible answers."""
         return self.logits.argmax(1) == self.targets
 
-    def scores(self, temperature: float) -> tuple[FloatArray, FloatArray]:
-        """What the threshold is compared with, for the signs `[N]` and for what must be refused `[M]`."""
-        signs = np.arange(self.num_signs)
+    @property
+    def answers(self) -> tuple[PersonAnswers, PersonAnswers]:
+        """The same for calibration: about the signs, and about what must be refused."""
+        is_sign = np.array([label not in BACKGROUND for label in self.labels])
         return (
-            score_signs(softmax(self.logits / np.float32(temperature)), self.familiarity, signs),
-            score_signs(softmax(self.refuse_logits / np.float32(temperature)), self.refuse_familiarity, signs),
+            PersonAnswers(raw=RawAnswers(self.logits, self.familiarity), targets=self.targets, is_sign=is_sign),
+            PersonAnswers(raw=RawAnswers(self.refuse_logits, self.refuse_familiarity), targets=None, is_sign=is_sign),
         )
+
+    def confidences(self, calibration: Calibration) -> tuple[FloatArray, FloatArray]:
+        """What the threshold is compared with, for the signs `[N]` and for what must be refused `[M]`."""
+        signs, refuse = self.answers
+        return signs.decide(calibration).confidence, refuse.decide(calibration).confidence
 
     def save(self, path: Path) -> None:
         """Write the outcome, whole or not at all."""
@@ -159,18 +166,18 @@ def hold_out(
         also_absent: people left out of training without being tested; their non-sign clips are to be refused.
 
     Raises:
-        DatasetError: the person has no clip of a sign that anybody else has.
+        DatasetError: the person has neither a clip of a sign that anybody else has, nor one that must be refused.
     """
     absent = {person, *also_absent}
     train, _ = split_by_signer(clips, absent & {clip.signer or "" for clip in clips})
     signs = sign_labels(train)
     own = [clip for clip in clips if clip.signer == person and clip.quality not in ("suspect", "nonsign")]
     test = [clip for clip in own if clip.label in signs]
-    if not test:
-        msg = f"{person} has no clip of a sign that somebody else has too; choose another person"
-        raise DatasetError(msg)
     elsewhere = [clip for clip in background if clip.signer not in absent and clip.quality != "suspect"]
     refuse = [clip for clip in (*clips, *background) if clip.signer in absent and _must_be_refused(clip)]
+    if not test and not refuse:
+        msg = f"{person} has no clip of a sign that somebody else has too; choose another person"
+        raise DatasetError(msg)
     return Fold(person=person, train=(*train, *elsewhere), test=test, refuse=refuse, labels=(*signs, *BACKGROUND))
 
 
@@ -218,7 +225,7 @@ def judge_fold(
         person=fold.person,
         seed=config.seed,
         labels=fold.labels,
-        targets=np.array([fold.labels.index(clip.label or "") for clip in fold.test]),
+        targets=np.array([fold.labels.index(clip.label or "") for clip in fold.test], np.int64),
         logits=signs.logits,
         familiarity=signs.familiarity,
         refuse_logits=refuse.logits,
@@ -256,34 +263,23 @@ def _ask(model: SignEncoder, windows: list[FloatArray], prototypes: FloatArray, 
 
 def calibrate(
     outcomes: Sequence[FoldOutcome], *, acceptance: float = SHIPPED_ACCEPTANCE, without: Collection[str] = ()
-) -> tuple[float, float]:
-    """Temperature and rejection threshold from folds, each judged by a model that never saw its person.
-
-    The temperature is the median over folds (their vocabularies differ); the threshold lets a given part of the signs
-    pass, every person counting the same.
+) -> Calibration:
+    """The calibration of a recipe from folds, each judged by a model that never saw its person.
 
     Args:
         outcomes: folds of one recipe.
-        acceptance: that part, in (0, 1].
+        acceptance: part of the signs that the threshold lets pass, in (0, 1]; every person counts the same.
         without: people whose own clips may not take part, because the result is judged on them.
 
     Raises:
-        DatasetError: no fold is left.
+        DatasetError: no fold is left, or none with a clip of a sign.
     """
     used = [outcome for outcome in outcomes if outcome.person not in without]
     if not used:
         msg = "no fold to calibrate on"
         raise DatasetError(msg)
-    temperature = float(np.median([fit_temperature(outcome.logits, outcome.targets) for outcome in used]))
-    scores = [outcome.scores(temperature)[0] for outcome in used]
-    longest = max(map(len, scores))
-    # Read off each person's sorted scores at even steps: repeating them whole would count the lowest once more.
-    even = np.concatenate([np.sort(values)[np.arange(longest) * len(values) // longest] for values in scores])
-    return temperature, choose_threshold(even, acceptance=acceptance)
+    return fit_calibration([answers for outcome in used for answers in outcome.answers], acceptance=acceptance)
 
 
 def _must_be_refused(clip: Clip) -> bool:
-    if clip.label != IDLE and clip.quality != "nonsign":
-        return False
-    has_hand = ~np.isnan(clip.landmarks[:, (LEFT_HAND.start, RIGHT_HAND.start), 0]).all(axis=1)
-    return float(has_hand.mean()) > 0.3
+    return (clip.label == IDLE or clip.quality == "nonsign") and has_hands_in_view(clip.landmarks)

@@ -3,8 +3,8 @@
 A network that sees hands move as it has never seen them is often sure all the same: softmax compares signs with each
 other, not with the rest of the world. The embedding knows better. Each sign has a prototype, the mean embedding of its
 training clips (Snell et al. 2017, "Prototypical networks"), and a window's familiarity with a sign is the cosine
-between the two. It decides whether an answer is given; the logits still decide which (docs/training.md has the
-figures).
+between the two. It is one of the two things that an answer's confidence is made of (`confidence.py`); the logits alone
+say which sign (docs/training.md has the figures).
 
 Shapes: N windows, C labels, D embedding.
 """

@@ -49,8 +49,8 @@ class SegmenterConfig:
         hands_gone_ms: hands out of view for this long end a sign and close the gate.
         still_ms: hands at rest for this long close the gate until they move again.
         still_speed: wrist speed that counts as rest, in shoulder widths per second.
-        unsure_certainty: under it, a stretch that the model does not accept is ordinary movement and not reported at
-            all; above, it is reported as "not sure".
+        unsure_certainty: under this part of the model's threshold, a stretch that the model does not accept is ordinary
+            movement and not reported at all; above, it is reported as "not sure".
         min_support: the part of the partial answers that must agree with the final one. Answers about a real sign
             settle
             early; about wandering hands they keep changing, and the stretch is then "not sure".
@@ -68,7 +68,7 @@ class SegmenterConfig:
     hands_gone_ms: float = 250.0
     still_ms: float = 1200.0
     still_speed: float = 0.25
-    unsure_certainty: float = 0.85
+    unsure_certainty: float = 0.25
     min_support: float = 0.5
 
 

@@ -97,6 +97,15 @@ def part_presence(landmarks: FloatArray) -> NDArray[np.bool_]:
     return ~np.isnan(landmarks[:, (POSE.start, LEFT_HAND.start, RIGHT_HAND.start), 0])
 
 
+def has_hands_in_view(landmarks: FloatArray) -> bool:
+    """Whether a hand was detected in enough frames, 30 %, that a recogniser might take what it does for a sign.
+
+    Args:
+        landmarks: float32 `[T, 75, 3]`.
+    """
+    return float(part_presence(landmarks)[:, 1:].any(1).mean()) > 0.3
+
+
 def flatten(landmarks: FloatArray) -> FloatArray:
     """`[..., 75, 3]` to `[..., 225]`, x, y, z of point 0 first."""
     return landmarks.reshape(*landmarks.shape[:-2], NUM_VALUES)

@@ -10,39 +10,25 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app.ml.artifacts.files import save_torch_artifact
 from app.ml.artifacts.manifest import Calibration, ModelManifest
 from app.ml.artifacts.provenance import git_revision
 from app.ml.dataset import LandmarkDataset
 from app.ml.distillation import Teacher
 from app.ml.evaluation.figures import CurvePoint, draw_confusion_matrix, draw_curves
-from app.ml.evaluation.scoring import (
-    SHIPPED_ACCEPTANCE,
-    Confusion,
-    Score,
-    choose_threshold,
-    find_confusions,
-    fit_temperature,
-    score_by_group,
-)
+from app.ml.evaluation.scoring import Confusion, Score, find_confusions, score_by_group
 from app.ml.export import export_to_onnx
-from app.ml.inference.decision import score_signs, softmax
-from app.ml.inference.familiarity import measure_familiarity
 from app.ml.pretraining import pretrain_for
 from app.ml.recordings.clips import Clip
 from app.ml.recordings.copies import data_fingerprint, find_copies
-from app.ml.recordings.labels import BACKGROUND
 from app.ml.tracking import Param, RunDescription, Tracker, finished, flatten
-from app.ml.trainer import Progress, TrainingResult, find_prototypes, predict
+from app.ml.trainer import Progress, TrainingResult, find_prototypes
 from app.ml.training.curve import TrainingCurve
 from app.ml.training.fitting import Given, TrainingSets, describe_model, fit_recipe, split_sets
+from app.ml.training.held_out import HeldOutAnswers, ask_held_out, calibrate_run
 from app.ml.training.pretrained import PretrainedEncoder
 from app.ml.training.recipes import Recipe
 from app.ml.training.world import ALONE, World
-from app.ml.types import FloatArray
 
 
 class Phase(StrEnum):
@@ -66,7 +52,7 @@ class TrainingPlan:
         held_out: signers who are kept out of training and judge the model.
         output: the `.pt` file to write; the ONNX files come beside it.
         pretrained: the encoder to start from; None is as the recipe says.
-        calibration: temperature and threshold; None fits them to the people held out, or takes the plain default.
+        calibration: from a report on unseen people; None fits it to the people held out, or takes the standard one.
         teacher: a model to learn from as well; None trains one first if the recipe asks for it.
         world: the processes that train together; only the first of them runs `run_training`.
         curve_so_far: what an earlier attempt of this run had reached, for the picture of the whole curve.
@@ -124,27 +110,6 @@ class TrainingOutcome:
     num_copies: int
     seconds: float
     waited_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Answers:
-    """Logits and familiarity `[N, C]` for the held-out people's clips of signs, and each clip's sign and signer."""
-
-    logits: FloatArray
-    familiarity: FloatArray
-    targets: NDArray[np.int64]
-    signers: list[str]
-    labels: Sequence[str]
-
-    @property
-    def truth(self) -> list[str]:
-        """What each clip shows."""
-        return [self.labels[int(target)] for target in self.targets]
-
-    @property
-    def predicted(self) -> list[str]:
-        """The model's first answer to each clip."""
-        return [self.labels[int(answer)] for answer in self.logits.argmax(1)]
 
 
 def run_training(
@@ -213,7 +178,6 @@ def _run(
     on_phase(Phase.PREPARING)
     sets = split_sets(plan.clips, plan.background, held_out=plan.held_out)
     train, dataset, val, labels = sets.train, sets.dataset, sets.val, sets.dataset.labels
-    num_signs = len(labels) - len(BACKGROUND)
     copies = find_copies(plan.clips)
     fingerprint = data_fingerprint([*train, *plan.background])
     people = sorted(set(plan.held_out))
@@ -238,18 +202,8 @@ def _run(
     result = _fit(plan, sets, pretrained, on_progress=curve.note)
     on_phase(Phase.EVALUATING)
     prototypes = find_prototypes(result.model, dataset, config)
-    answers = None
-    judged = [] if val is None else [example for example in val.examples if example.target < num_signs]
-    if judged:
-        said = predict(result.model, [example.points for example in judged], config)
-        answers = _Answers(
-            logits=said.logits,
-            familiarity=measure_familiarity(said.embeddings, prototypes),
-            targets=np.array([example.target for example in judged]),
-            signers=[example.signer for example in judged],
-            labels=labels,
-        )
-    calibration, calibrated_on = _calibrate(plan, answers, num_signs=num_signs)
+    answers = None if val is None else ask_held_out(result.model, val, prototypes, config)
+    calibration, calibrated_on = calibrate_run(answers, given=plan.calibration)
     manifest = describe_model(
         train,
         labels,
@@ -317,8 +271,8 @@ def _params(plan: TrainingPlan, dataset: LandmarkDataset) -> dict[str, Param]:
     }
 
 
-def _judge(answers: _Answers) -> Judgement:
-    correct = answers.logits.argmax(1) == answers.targets
+def _judge(answers: HeldOutAnswers) -> Judgement:
+    correct = answers.raw.logits.argmax(1) == answers.targets
     return Judgement(
         accuracy=float(correct.mean()),
         num_clips=len(correct),
@@ -328,26 +282,11 @@ def _judge(answers: _Answers) -> Judgement:
     )
 
 
-def _calibrate(plan: TrainingPlan, answers: _Answers | None, *, num_signs: int) -> tuple[Calibration, str]:
-    """Temperature and threshold, and on whom they were fitted.
-
-    The people held out decide these two numbers and nothing else: their accuracy, which neither changes, stays honest.
-    """
-    if plan.calibration is not None:
-        return plan.calibration, "a report on unseen people"
-    if answers is None:
-        return Calibration(), "nobody"
-    temperature = fit_temperature(answers.logits, answers.targets)
-    scores = score_signs(softmax(answers.logits / np.float32(temperature)), answers.familiarity, np.arange(num_signs))
-    threshold = choose_threshold(scores, acceptance=SHIPPED_ACCEPTANCE)
-    return Calibration(temperature=temperature, threshold=threshold), ", ".join(sorted(set(plan.held_out)))
-
-
 def _track_outcome(
     tracker: Tracker,
     outcome: TrainingOutcome,
     points: Sequence[CurvePoint],
-    answers: _Answers | None,
+    answers: HeldOutAnswers | None,
     *,
     step: int,
 ) -> None:

@@ -532,7 +532,8 @@ export interface components {
          * ModelInfo
          * @description The active model: what it is, what runs it and how it decides.
          *
-         *     `threshold`: the familiarity from which it answers, or the probability for a model without prototypes.
+         *     `threshold`: the confidence from which it answers. `confidence_unmeasured`: why nobody knows how often it is right
+         *     at which confidence; null where that was measured.
          */
         ModelInfo: {
             /** Version */
@@ -560,6 +561,8 @@ export interface components {
             num_signs: number;
             /** Threshold */
             threshold: number;
+            /** Confidence Unmeasured */
+            confidence_unmeasured: string | null;
             /** Provenance */
             provenance: {
                 [key: string]: string | number | string[];

@@ -16,6 +16,7 @@ const MODEL: ModelInfo = {
   languages: ['ase'],
   num_signs: 70,
   threshold: 0.6,
+  confidence_unmeasured: null,
   provenance: {},
 }
 
@@ -70,10 +71,16 @@ describe('server status', () => {
   })
 
   it('gives the reason of a fallback', async () => {
-    const fallback = { ...MODEL, backend: 'torch', fallback_reason: 'model_v1.onnx is truncated' }
+    const fallback = {
+      ...MODEL,
+      confidence_unmeasured: 'calibrated on nobody',
+      backend: 'torch',
+      fallback_reason: 'model_v1.onnx is truncated',
+    }
     fakeServer({ ...HEALTHY, 'GET /api/v1/models/active': () => Response.json(fallback) })
     renderApp({}, '/status')
     expect(await screen.findByText('model_v1.onnx is truncated')).toBeVisible()
+    expect(screen.getByText('calibrated on nobody')).toBeVisible()
   })
 
   it.each([

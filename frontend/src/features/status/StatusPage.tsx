@@ -107,6 +107,14 @@ function ModelFacts({ model }: { model: ModelInfo }) {
         { name: t.status.queue, value: model.batch ? t.status.queueLimits(model.batch) : t.status.noQueue },
         { name: t.status.features, value: model.feature_spec },
         { name: t.status.threshold, value: t.correct.percent(percent(model.threshold)) },
+        ...(model.confidence_unmeasured === null
+          ? []
+          : [
+              {
+                name: t.status.unmeasured,
+                value: <span className="text-warn">{model.confidence_unmeasured}</span>,
+              },
+            ]),
       ]}
     />
   )
