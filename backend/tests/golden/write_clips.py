@@ -9,6 +9,8 @@ says of which kind, and `says` what both messages have in common.
 
 import io
 import json
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +78,9 @@ def taken() -> dict[str, Arrays]:
         "mirrored": whole(mirrored=np.bool_(True)),
         "mirrored_as_number": whole(mirrored=np.uint8(1)),
         "letters_of_another_script": whole(label=np.str_("안녕"), signer=np.bytes_(b"ann")),
+        "letters_in_bytes": whole(label=np.bytes_("niño".encode())),
+        "date_beside": whole(recorded=np.datetime64("2026-01-01T12:00")),
+        "records_beside": whole(notes=np.zeros(2, [("frame", "<i4"), ("says", "<U3")])),
         "zeros_for_a_hand": whole(landmarks=zeros),
         "no_hands": whole(landmarks=pose_alone),
         "nobody": whole(landmarks=np.full((NUM_FRAMES, 75, 3), np.nan, np.float32)),
@@ -105,6 +110,10 @@ def refused() -> dict[str, tuple[str, str, Arrays]]:
         "times_as_text": (unreadable, "must be numbers", whole(times_ms=np.array(["0", "33", "66", "99"]))),
         "size_0": (unreadable, "at least 1 pixel", whole(width=np.int64(0), height=np.int64(0))),
         "size_nan": (unreadable, "must be a finite number", whole(width=np.float64("nan"))),
+        "size_beyond_counting": (unreadable, "must be a finite number", whole(width=np.float64(1e300))),
+        "one_number": (unreadable, "expected [T, 75, 3]", whole(landmarks=np.float32(0.5), times_ms=None)),
+        "objects": (unreadable, "", whole(label=np.array({"a": 1}, dtype=object))),
+        "objects_beside": (unreadable, "", whole(notes=np.array([{"a": 1}], dtype=object))),
         "two_labels": (unreadable, "label", whole(label=np.array(["a", "b"]))),
         "times_not_increasing": (times, increasing, whole(times_ms=np.array([0.0, 66.25, 33.5, 100.0]))),
         "times_repeated": (times, increasing, whole(times_ms=np.array([0.0, 33.5, 33.5, 100.0]))),
@@ -125,27 +134,113 @@ def refused() -> dict[str, tuple[str, str, Arrays]]:
     }
 
 
-def npz(arrays: Mapping[str, Any], *, is_compressed: bool = False) -> bytes:
-    """The bytes of a file; always the same for the same arrays."""
+def packed() -> dict[str, tuple[bytes, Arrays]]:
+    """Files that readers take though other programs packed them: their bytes, and the arrays that they hold."""
+    members = members_of(whole())
+    quoted = b'{"descr": "<f4", "fortran_order": False, "shape": (4, 75, 3)}'
+    streamed = Unseekable()
+    with zipfile.ZipFile(streamed, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(entry(name), content)
+    return {
+        "compressed": (zipped(members, zipfile.ZIP_DEFLATED), whole()),
+        "streamed": (streamed.content, whole()),
+        "npy_version_2": (zipped(members | {"landmarks.npy": npy(body(), (2, 0))}), whole()),
+        "npy_version_3": (zipped(members | {"landmarks.npy": npy(body(), (3, 0))}), whole()),
+        "double_quotes": (zipped(members | {"landmarks.npy": npy_of(quoted)}), whole()),
+        "names_without_suffix": (zipped({name.removesuffix(".npy"): file for name, file in members.items()}), whole()),
+        "text_file_beside": (zipped(members | {"README.txt": b"made by hand"}), whole()),
+    }
+
+
+def damaged() -> dict[str, tuple[str, bytes]]:
+    """Files that cannot be read at all: what both messages have in common, and the bytes."""
+    members = members_of(whole())
+    file = zipped(members)
+    at_label = file.index("thank_you".encode("utf-32-le"))
+    shape = "{'descr': '<f4', 'fortran_order': False, 'shape': (%s, 75, 3), }"
+    return {
+        "cut_short": ("", file[: len(file) // 2]),
+        "no_archive": ("", b"this is no archive at all, and long enough to be one"),
+        "one_bit_fell_over": ("label.npy", file[:at_label] + b"u" + file[at_label + 1 :]),
+        "encrypted": ("encrypted", marked(file, local=6, central=8, value=1)),
+        "packed_by_another_method": ("", marked(file, local=8, central=10, value=93)),
+        "bzip2": ("", zipped(members, zipfile.ZIP_BZIP2)),
+        "label_is_no_array": ("label", zipped(members | {"label.npy": b"thank_you"})),
+        "empty_array_file": ("width", zipped(members | {"width.npy": b""})),
+        "array_cut_short": ("", zipped(members | {"landmarks.npy": npy(body())[:-40]})),
+        "another_array_cut_short": ("", zipped(members | {"weights.npy": npy(np.zeros(40))[:-40]})),
+        "shape_beyond_memory": ("", zipped(members | {"landmarks.npy": npy_of((shape % 10**12).encode())})),
+        "shape_negative": ("", zipped(members | {"landmarks.npy": npy_of((shape % -4).encode())})),
+        "header_cut_short": ("", zipped(members | {"landmarks.npy": npy_of(b"{'descr': '<f4', 'fortran_order': Fal")})),
+        "header_without_order": (
+            "",
+            zipped(members | {"landmarks.npy": npy_of(b"{'descr': '<f4', 'shape': (4, 75, 3)}")}),
+        ),
+    }
+
+
+class Unseekable(io.RawIOBase):
+    """A pipe: sizes and checksums then follow the contents."""
+
+    content: bytes = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self.content += bytes(data)
+        return len(data)
+
+
+def npy(value: Any, version: tuple[int, int] | None = None) -> bytes:
+    """One array as numpy writes it."""
+    array = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of version 3, which old readers do not know
+        np.lib.format.write_array(array, np.asanyarray(value), version=version, allow_pickle=True)
+    return array.getvalue()
+
+
+def npy_of(header: bytes) -> bytes:
+    """The landmarks behind a header as it is given."""
+    return b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + body().tobytes()
+
+
+def members_of(arrays: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files inside an archive."""
+    return {f"{key}.npy": npy(value) for key, value in arrays.items()}
+
+
+def entry(name: str) -> zipfile.ZipInfo:
+    """What stands before a file in the archive, with the same date always."""
+    return zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+
+
+def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """The bytes of an archive; always the same for the same files."""
     content = io.BytesIO()
-    method = zipfile.ZIP_DEFLATED if is_compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(content, "w", method) as archive:
-        for key, value in arrays.items():
-            array = io.BytesIO()
-            np.lib.format.write_array(array, np.asanyarray(value), allow_pickle=True)
-            archive.writestr(zipfile.ZipInfo(f"{key}.npy", (2026, 1, 1, 0, 0, 0)), array.getvalue(), method)
+        for name, file in members.items():
+            archive.writestr(entry(name), file, method)
     return content.getvalue()
+
+
+def marked(file: bytes, *, local: int, central: int, value: int) -> bytes:
+    """An archive with a byte exchanged in what stands before each file, and in each line of the directory."""
+    changed = bytearray(file)
+    for magic, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        for found in re.finditer(re.escape(magic), file):
+            changed[found.start() + offset] = value
+    return bytes(changed)
 
 
 def make_files() -> dict[str, bytes]:
     """Every golden file by its name."""
-    files = {name: npz(arrays) for name, arrays in taken().items()}
-    files["compressed"] = npz(whole(), is_compressed=True)
-    files |= {name: npz(arrays) for name, (_, _, arrays) in refused().items()}
-    files["objects"] = npz(whole(label=np.array({"a": 1}, dtype=object)))
-    files["cut_short"] = files["whole"][: len(files["whole"]) // 2]
-    files["no_archive"] = b"this is no archive at all, and long enough to be one"
-    return files
+    files = {name: zipped(members_of(arrays)) for name, arrays in taken().items()}
+    files |= {name: file for name, (file, _) in packed().items()}
+    files |= {name: zipped(members_of(arrays)) for name, (_, _, arrays) in refused().items()}
+    return files | {name: file for name, (_, file) in damaged().items()}
 
 
 def expectation(arrays: Arrays) -> dict[str, object]:
@@ -159,6 +254,7 @@ def expectation(arrays: Arrays) -> dict[str, object]:
         "times_ms": times_ms.tolist(),
         "width": int(np.asarray(arrays.get("width", 640)).reshape(())),
         "height": int(np.asarray(arrays.get("height", 480)).reshape(())),
+        "label": text(arrays.get("label")),
         "points": [
             {
                 "frame": frame,
@@ -171,13 +267,17 @@ def expectation(arrays: Arrays) -> dict[str, object]:
     }
 
 
+def text(value: Any) -> str | None:
+    """A label of either of numpy's kinds of text."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def render() -> str:
     """The table as text."""
     rows: dict[str, object] = {name: {"taken": expectation(arrays)} for name, arrays in taken().items()}
-    rows["compressed"] = {"taken": expectation(whole())}
+    rows |= {name: {"taken": expectation(arrays)} for name, (_, arrays) in packed().items()}
     rows |= {name: {"problem": problem, "says": says} for name, (problem, says, _) in refused().items()}
-    for name in ("objects", "cut_short", "no_archive"):
-        rows[name] = {"problem": "unreadable", "says": ""}
+    rows |= {name: {"problem": "unreadable", "says": says} for name, (says, _) in damaged().items()}
     return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
 
 

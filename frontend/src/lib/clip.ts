@@ -4,10 +4,10 @@
  *
  * A .npz is a zip of .npy arrays. Mirrored clips are un-mirrored here, so nobody after this has to care.
  */
-import { unzipSync } from 'fflate'
 import { NUM_POINTS, NUM_VALUES, mirror } from '@/lib/landmarks'
-import { NpyError, type NpyHeader, readNpyHeader, readNpyValues, sizeOf } from '@/lib/npy'
+import { NpyError, type NpyHeader, isNpy, readNpyHeader, readNpyValues, sizeOf } from '@/lib/npy'
 import { eraseImpossible, judgePoints, judgeTimes } from '@/lib/plausibility'
+import { ZipError, readZip } from '@/lib/zip'
 
 export interface Clip {
   /** One Float32Array of 225 values a frame. */
@@ -36,6 +36,8 @@ export class ClipFileError extends Error {
 /** What a file does not say. */
 const DEFAULT_FRAME_MS = 50
 const DEFAULT_SIZE = { width: 640, height: 480 }
+/** Of the numbers that are one for the whole clip. */
+const MOST = 2 ** 31 - 1
 const TEXTS = ['label', 'signer', 'session', 'quality', 'clip_id', 'language']
 /** Kinds of numbers: fractions, signed and unsigned whole numbers, truth values. */
 const FRACTIONS = 'f'
@@ -47,9 +49,9 @@ class Archive {
   private readonly arrays = new Map<string, { file: Uint8Array; header: NpyHeader }>()
 
   constructor(bytes: Uint8Array) {
-    for (const [name, file] of Object.entries(unzip(bytes))) {
-      if (!name.endsWith('.npy')) continue
-      const key = name.slice(0, -'.npy'.length)
+    for (const [name, file] of unzip(bytes)) {
+      if (!name.endsWith('.npy') && !isNpy(file)) continue
+      const key = name.replace(/\.npy$/, '')
       this.arrays.set(key, { file, header: named(key, () => readNpyHeader(file)) })
     }
   }
@@ -79,7 +81,7 @@ class Archive {
     const { shape, values } = this.numbers(key, NUMBERS_AND_FLAGS)
     const value = values[0]
     if (values.length !== 1 || value === undefined) throw unreadable(`"${key}" has shape [${shape.join(', ')}]`)
-    if (!Number.isFinite(value)) throw unreadable(`"${key}" must be a finite number`)
+    if (!(Math.abs(value) <= MOST)) throw unreadable(`"${key}" must be a finite number of at most ${MOST}, is ${value}`)
     return Math.trunc(value)
   }
 }
@@ -97,11 +99,12 @@ function named<T>(key: string, read: () => T): T {
   }
 }
 
-function unzip(bytes: Uint8Array): Record<string, Uint8Array> {
+function unzip(bytes: Uint8Array): Map<string, Uint8Array> {
   try {
-    return unzipSync(bytes)
+    return readZip(bytes)
   } catch (error) {
-    throw unreadable('this is not a .npz file', error)
+    if (error instanceof ZipError) throw unreadable(error.message, error)
+    throw error
   }
 }
 

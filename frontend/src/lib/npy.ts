@@ -6,7 +6,7 @@ export class NpyError extends Error {
 }
 
 export interface NpyHeader {
-  /** Letter and size, e.g. `f4`, `i8`, `b1`, `U5`. */
+  /** Letter and size, e.g. `f4`, `i8`, `b1`, `U5`, `M8[s]`; `V` for records. */
   dtype: string
   shape: number[]
   isLittleEndian: boolean
@@ -46,44 +46,53 @@ export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1)
 }
 
+/** Whether the bytes begin as an array does. */
+export function isNpy(file: Uint8Array): boolean {
+  return file.length >= 12 && [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59].every((byte, index) => file[index] === byte)
+}
+
 /**
  * Reads what stands before the values; format versions 1 to 3.
  *
- * @throws NpyError no array, one of Python objects, or of a type that no clip has
+ * @throws NpyError no array, one of Python objects, or cut short
  */
 export function readNpyHeader(file: Uint8Array): NpyHeader {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
-  if (file.length < 12 || view.getUint32(0) !== 0x934e554d) throw new NpyError('is not a NumPy array')
+  if (!isNpy(file)) throw new NpyError('is not a NumPy array')
   const begin = file[6] === 1 ? 10 : 12
   const start = begin + (file[6] === 1 ? view.getUint16(8, true) : view.getUint32(8, true))
   const header = new TextDecoder().decode(file.subarray(begin, start))
-  const [, order, dtype] = /'descr':\s*'([<>|=])([A-Za-z]\d*)'/.exec(header) ?? []
-  const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1]
-  if (dtype === undefined || shape === undefined) throw new NpyError(`has an unknown layout: ${header.trim()}`)
-  if (dtype.startsWith('O')) throw new NpyError('holds Python objects, which are never loaded')
-  return {
-    dtype,
-    shape: shape
-      .split(',')
-      .filter((part) => part.trim() !== '')
-      .map(Number),
-    isLittleEndian: order !== '>',
-    isFortranOrder: /'fortran_order':\s*True/.test(header),
-    start,
+  const [, order, type, isRecord] = /["']descr["']\s*:\s*(?:["']([<>|=]?)([^"']+)["']|(\[))/.exec(header) ?? []
+  const isFortranOrder = /["']fortran_order["']\s*:\s*(True|False)/.exec(header)?.[1]
+  const dimensions = /["']shape["']\s*:\s*\(([^)]*)\)/.exec(header)?.[1]
+  const dtype = isRecord === undefined ? type : 'V'
+  const shape = dimensions?.split(',').flatMap((part) => (part.trim() === '' ? [] : [Number.parseInt(part, 10)]))
+  if (dtype === undefined || isFortranOrder === undefined || !shape?.every((dimension) => dimension >= 0)) {
+    throw new NpyError(`has an unknown layout: ${header.trim()}`)
   }
+  if (dtype.startsWith('O') || (isRecord !== undefined && /["']\|?O8?["']/.test(header))) {
+    throw new NpyError('holds Python objects, which are never loaded')
+  }
+  if (file.length < start + sizeOf(shape) * bytesOf(dtype)) throw new NpyError('is cut short')
+  return { dtype, shape, isLittleEndian: order !== '>', isFortranOrder: isFortranOrder === 'True', start }
+}
+
+/** Bytes of one value; 0 for records, of which no clip has any. */
+function bytesOf(dtype: string): number {
+  const number = Number(/^[A-Za-z](\d+)/.exec(dtype)?.[1] ?? 0)
+  return dtype.startsWith('U') ? 4 * number : dtype.startsWith('M') || dtype.startsWith('m') ? 8 : number
 }
 
 /**
  * The numbers of an array, its last axis running fastest whatever the file's order.
  *
- * @throws NpyError the values are no numbers, or cut short
+ * @throws NpyError the values are no numbers
  */
 export function readNpyValues(file: Uint8Array, header: NpyHeader): Float64Array {
   const { dtype, shape, isLittleEndian, isFortranOrder, start } = header
   const reader = READERS[dtype]
   if (reader === undefined) throw new NpyError(`must be numbers, is ${dtype}`)
   const size = sizeOf(shape)
-  if (file.length < start + size * reader.bytes) throw new NpyError('is cut short')
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
   const values = new Float64Array(size)
   for (let stored = 0; stored < size; stored += 1) {

@@ -1,14 +1,34 @@
 """The arrays of an `.npz` file, with errors that name the file and the key."""
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from app.ml.errors import ClipFileError
+
+READ_ERRORS: Final = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    RuntimeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile raise for a file that is damaged, encrypted, or said to hold more than fits in memory."""
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How numpy packs arrays; the page's reader knows no other either."""
+_MOST_BYTES: Final = 8
+"""Of a number: longer ones differ from machine to machine."""
+_MOST: Final = 2**31 - 1
 
 
 def is_archive(path: Path) -> bool:
@@ -31,13 +51,29 @@ class Archive:
                 if not isinstance(file, NpzFile):
                     msg = f"{path}: a single .npy array; 'python -m scripts.import_dataset' imports folders of them"
                     raise ClipFileError(msg)
-                self._arrays: dict[str, NDArray[np.generic]] = {key: file[key] for key in file.files}
+                self._arrays = self._read_arrays(file)
         except FileNotFoundError as error:
             msg = f"{path}: no such file"
             raise ClipFileError(msg) from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        except READ_ERRORS as error:
             msg = f"{path}: not a readable .npz file ({error})"
             raise ClipFileError(msg) from error
+
+    def _read_arrays(self, file: NpzFile) -> dict[str, NDArray[np.generic]]:
+        members = file.zip.infolist() if file.zip is not None else []
+        for member in members:
+            if member.compress_type not in _METHODS:
+                msg = (
+                    f"{self._path}: '{member.filename}' is packed in a way that numpy never uses; write the arrays "
+                    "anew with numpy.savez_compressed"
+                )
+                raise ClipFileError(msg)
+        arrays = {key: file[key] for key in file.files}
+        for key in [key for key, array in arrays.items() if isinstance(array, bytes)]:
+            if any(member.filename == f"{key}.npy" for member in members):
+                raise self.error(key, "is no NumPy array")
+            del arrays[key]  # a file of another kind, which numpy gives as it is
+        return arrays
 
     def __contains__(self, key: str) -> bool:
         return key in self._arrays
@@ -54,7 +90,7 @@ class Archive:
 
     def require_numbers(self, key: str, *, kinds: str = "iuf") -> NDArray[np.generic]:
         array = self.require(key)
-        if array.dtype.kind not in kinds:
+        if array.dtype.kind not in kinds or array.dtype.itemsize > _MOST_BYTES:
             wanted = {"f": "fractions (float16, float32 or float64)", "i": "whole numbers"}.get(kinds, "numbers")
             raise self.error(key, f"must be {wanted}, is {array.dtype}")
         return array
@@ -73,8 +109,10 @@ class Archive:
         if key not in self:
             return np.full(length, default, np.int64)
         array = self._arrays[key]
-        if array.dtype.kind not in "biuf" or not np.isfinite(array.astype(np.float64)).all():
-            raise self.error(key, f"must be a finite number, is {array.dtype}")
+        is_number = array.dtype.kind in "biuf" and array.dtype.itemsize <= _MOST_BYTES
+        if not is_number or not (np.abs(array.astype(np.float64)) <= _MOST).all():
+            found = f"{np.array2string(array, threshold=3)} ({array.dtype})"
+            raise self.error(key, f"must be a finite number of at most {_MOST}, is {found}")
         if array.size == 1:
             return np.full(length, array.reshape(()).astype(np.int64))
         return self.require_column(key, length).astype(np.int64)
@@ -88,5 +126,14 @@ class Archive:
             return [None] * length
         array = self._arrays[key]
         if array.size == 1:
-            return [str(array.reshape(())) or None] * length
-        return [str(value) or None for value in self.require_column(key, length)]
+            return [to_text(array.reshape(())[()]) or None] * length
+        return [to_text(value) or None for value in self.require_column(key, length)]
+
+    def require_texts(self, key: str) -> list[str]:
+        """A list of texts, however many."""
+        return [to_text(value) for value in self.require(key).reshape(-1)]
+
+
+def to_text(value: np.generic) -> str:
+    """Text of numpy's `U` or `S` kind; bytes that are not UTF-8 stay readable and distinct, as `\\xf1`."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

@@ -224,7 +224,7 @@ def _read_clip(archive: Archive) -> Clip:
         landmarks,
         archive.require_numbers("times_ms").astype(np.float64)
         if "times_ms" in archive
-        else default_times_ms(len(landmarks)),
+        else default_times_ms(len(np.atleast_1d(landmarks))),
         is_mirrored=bool(archive.get_number("mirrored", 0)),
         width=archive.get_number("width", DEFAULT_WIDTH),
         height=archive.get_number("height", DEFAULT_HEIGHT),
@@ -243,7 +243,7 @@ def _open_dataset(archive: Archive) -> Iterator[tuple[str | None, Callable[[], C
             f"lengths must be positive and sum to the {len(quantised)} frames of 'landmarks_q', sum is {lengths.sum()}"
         )
         raise archive.error("lengths", reason)
-    names = [str(name) for name in archive.require("label_names")]
+    names = archive.require_texts("label_names")
     num_clips = len(lengths)
     scales = archive.require_numbers("scale", kinds="f").astype(np.float32)
     scales = np.full(num_clips, scales.reshape(())) if scales.size == 1 else archive.require_column("scale", num_clips)

@@ -1,7 +1,5 @@
 """What is in a clip or data set file, without reading its landmarks: quick enough for a list."""
 
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from app.ml.errors import ClipFileError
-from app.ml.recordings.archive import is_archive
+from app.ml.recordings.archive import READ_ERRORS, is_archive, to_text
 from app.ml.recordings.labels import BACKGROUND
 from app.ml.recordings.names import compose
 
@@ -50,7 +48,7 @@ def summarise(path: Path) -> DataSummary:
             raise ClipFileError(msg)
         with np.load(path, allow_pickle=False) as file:
             return _summarise_data_set(file) if "landmarks_q" in file else _summarise_clip(file)
-    except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*READ_ERRORS, IndexError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         msg = f"{path.name} is no clip or data set file: {reason}; docs/data.md shows both"
         raise ClipFileError(msg) from error
@@ -113,4 +111,4 @@ def _summarise_clip(file: NpzFile) -> DataSummary:
 def _texts(file: NpzFile, key: str, num_clips: int) -> list[str]:
     """A key that is one text, one a clip, or absent; names composed, as training reads them."""
     values = np.atleast_1d(file[key]) if key in file else np.array([""])
-    return [compose(str(value)) for value in np.broadcast_to(values, num_clips)]
+    return [compose(to_text(value)) for value in np.broadcast_to(values, num_clips)]
