@@ -18,7 +18,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, LEFT_WRIST, RIGHT_HAND, RIGHT_SHOULDER, mirror
+from app.ml.landmarks.layout import (
+    LEFT_HAND,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    RIGHT_HAND,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+    mirror,
+)
 
 FOLDER: Final = Path(__file__).with_name("clips")
 TABLE: Final = Path(__file__).with_name("clips.json")
@@ -50,7 +58,7 @@ def whole(**changes: Any) -> Arrays:
     return {key: value for key, value in (arrays | changes).items() if value is not None}
 
 
-def at(landmarks: Any, *, frame: int, point: int, value: float) -> Any:
+def at(landmarks: Any, *, frame: int, point: int, value: Any) -> Any:
     """The same with one point elsewhere."""
     changed = landmarks.copy()
     changed[frame, point] = value
@@ -76,6 +84,9 @@ def taken() -> dict[str, Arrays]:
         "without_size": whole(width=None, height=None, mirrored=None, label=None),
         "size_in_lists": whole(width=np.array([540]), height=np.array([720.9])),
         "mirrored": whole(mirrored=np.bool_(True)),
+        "mirrored_at_the_limit": whole(
+            mirrored=np.True_, landmarks=at(body(), frame=0, point=RIGHT_WRIST, value=(20.5, 0.5, 0.0))
+        ),
         "mirrored_as_number": whole(mirrored=np.uint8(1)),
         "letters_of_another_script": whole(label=np.str_("안녕"), signer=np.bytes_(b"ann")),
         "letters_in_bytes": whole(label=np.bytes_("niño".encode())),
@@ -246,9 +257,10 @@ def make_files() -> dict[str, bytes]:
 def expectation(arrays: Arrays) -> dict[str, object]:
     """What a reader must make of a file that is taken, worked out from its arrays alone."""
     landmarks = np.asarray(arrays["landmarks"], np.float32).copy()
-    landmarks[~landmarks.any(axis=-1) | (np.abs(landmarks) > 20).any(axis=-1)] = np.nan
+    landmarks[~landmarks.any(axis=-1)] = np.nan
     if arrays.get("mirrored"):
         landmarks = mirror(landmarks)
+    landmarks[(np.abs(landmarks) > 20).any(axis=-1)] = np.nan
     times_ms = np.asarray(arrays.get("times_ms", np.arange(len(landmarks)) * 50.0), np.float64)
     return {
         "times_ms": times_ms.tolist(),

@@ -3,13 +3,15 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from app.ml.errors import ClipFileError
-from app.ml.recordings.clips import load_clip
+from app.ml.recordings.clips import Clip, load_clip, load_dataset, save_dataset
+from app.ml.recordings.summary import summarise
 from tests.golden.write_clips import FOLDER, TABLE, make_files, render
 
 ROWS: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
@@ -57,3 +59,29 @@ def test_a_clip_that_the_page_refuses_is_refused_for_the_same_reason(name: str) 
         load_clip(FOLDER / f"{name}.npz")
 
     assert ROWS[name]["says"] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["whole", "letters_in_bytes", "letters_of_another_script"])
+def test_a_list_of_data_says_the_label_that_the_clip_has(name: str) -> None:
+    assert list(summarise(FOLDER / f"{name}.npz").signs) == [ROWS[name]["taken"]["label"]]
+
+
+def test_a_list_of_data_names_a_file_that_is_encrypted() -> None:
+    with pytest.raises(ClipFileError, match=r"encrypted\.npz"):
+        summarise(FOLDER / "encrypted.npz")
+
+
+def test_names_in_a_data_set_may_be_bytes(tmp_path: Path) -> None:
+    landmarks = np.full((4, 75, 3), 0.5, np.float32)
+    clip = Clip(landmarks=landmarks, times_ms=np.arange(4) * 40.0, label="niño", signer="josé", clip_id="1")
+    save_dataset(tmp_path / "text.npz", [clip])
+    with np.load(tmp_path / "text.npz") as file:
+        encoded = {
+            key: np.char.encode(file[key], "utf-8") if file[key].dtype.kind == "U" else file[key] for key in file
+        }
+    np.savez(tmp_path / "bytes.npz", **encoded)
+
+    (loaded,) = load_dataset(tmp_path / "bytes.npz")
+
+    assert (loaded.label, loaded.signer, loaded.clip_id) == ("niño", "josé", "1")
+    assert dict(summarise(tmp_path / "bytes.npz").signs) == {"niño": 1}

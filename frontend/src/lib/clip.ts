@@ -132,11 +132,11 @@ export function readClip(bytes: Uint8Array): Clip {
   if (width < 1 || height < 1)
     throw unreadable(`the frame must be at least 1 pixel wide and high, is ${width}x${height}`)
   eraseZeroPoints(landmarks)
+  const frames = Array.from({ length: numFrames }, (_, index) =>
+    landmarks.subarray(index * NUM_VALUES, (index + 1) * NUM_VALUES),
+  )
+  if (isMirrored) for (const frame of frames) frame.set(mirror(frame))
   eraseImpossible(landmarks)
-  const frames = Array.from({ length: numFrames }, (_, index) => {
-    const frame = landmarks.subarray(index * NUM_VALUES, (index + 1) * NUM_VALUES)
-    return isMirrored ? mirror(frame) : frame
-  })
   const wrongPoints = judgePoints(landmarks, width, height)
   if (wrongPoints !== null) throw new ClipFileError('positions', wrongPoints)
   const wrongTimes = judgeTimes(timesMs)

@@ -60,7 +60,7 @@ class Archive:
             raise ClipFileError(msg) from error
 
     def _read_arrays(self, file: NpzFile) -> dict[str, NDArray[np.generic]]:
-        members = file.zip.infolist() if file.zip is not None else []
+        members = file.zip.infolist()
         for member in members:
             if member.compress_type not in _METHODS:
                 msg = (
@@ -126,7 +126,7 @@ class Archive:
             return [None] * length
         array = self._arrays[key]
         if array.size == 1:
-            return [to_text(array.reshape(())[()]) or None] * length
+            return [to_text(array.reshape(-1)[0]) or None] * length
         return [to_text(value) or None for value in self.require_column(key, length)]
 
     def require_texts(self, key: str) -> list[str]:
