@@ -18,6 +18,8 @@ export class HttpError extends Error {
 
   constructor(
     readonly status: number,
+    /** What kind of error it is, as backend/app/api/errors.py names it; empty when the answer is not SignFlow's. */
+    readonly code: string,
     message: string,
   ) {
     super(message)
@@ -41,10 +43,18 @@ export interface Answer<T> {
   response: Response
 }
 
+/** The error of an answer, whose body is SignFlow's `ErrorBody` or, from something between, anything. */
+export function toHttpError(response: Response, body: unknown): HttpError {
+  const said = (key: string): string => {
+    const value: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, key) : undefined
+    return typeof value === 'string' ? value : ''
+  }
+  return new HttpError(response.status, said('code'), said('message') || `the server answered ${response.status}`)
+}
+
 export function require<T>({ data, error, response }: Answer<T>): T {
   if (data !== undefined) return data
-  const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : ''
-  throw new HttpError(response.status, message || `the server answered ${response.status}`)
+  throw toHttpError(response, error)
 }
 
 export function credentials(asker: Asker): Record<string, string> {

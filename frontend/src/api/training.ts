@@ -1,6 +1,6 @@
 /** Training, as the server's HTTP interface has it. Operators only. */
 import type { components } from './generated/openapi'
-import { client, credentials, HttpError, require } from './http'
+import { client, credentials, require, toHttpError } from './http'
 
 export type TrainingOptions = components['schemas']['TrainingOptions']
 export type DataSet = components['schemas']['DataSetInfo']
@@ -61,6 +61,6 @@ export async function fetchModelFile(sessionId: string, name: string, token: str
     headers: headers(token),
     parseAs: 'blob',
   })
-  if (!answer.response.ok) throw new HttpError(answer.response.status, `the server answered ${answer.response.status}`)
+  if (!answer.response.ok) throw toHttpError(answer.response, answer.error)
   return answer.data as unknown as Blob
 }

@@ -125,6 +125,10 @@ export const en = {
       seconds === null ? 'The server is full. Asking again soon.' : `The server is full. Asking again in ${seconds} s.`,
   },
   trouble: {
+    refused: {
+      what: 'The server cannot take what this page sends.',
+      todo: 'Reload the page: it may be older than the server. For a file, pictures must be 16 to 16,384 pixels wide and high.',
+    },
     implausible_times: {
       what: 'The capture times of this recording are not in milliseconds, so no sign can be found in it.',
       todo: 'Times in seconds are multiplied by 1000, microseconds divided by 1000. Import the recording again, then open it.',

@@ -137,6 +137,10 @@ export const fr: Dictionary = {
         : `Le serveur est complet. Nouvelle demande dans ${seconds}\u00a0s.`,
   },
   trouble: {
+    refused: {
+      what: 'Le serveur ne peut pas accepter ce que cette page envoie.',
+      todo: 'Rechargez la page\u00a0: elle est peut-être plus ancienne que le serveur. Pour un fichier, les images doivent avoir de 16 à 16\u202f384 pixels de large et de haut.',
+    },
     implausible_times: {
       what: 'Les heures de cet enregistrement ne sont pas en millisecondes\u00a0: aucun signe ne peut y être trouvé.',
       todo: 'Multipliez les secondes par 1000, divisez les microsecondes par 1000. Importez l’enregistrement de nouveau, puis ouvrez-le.',

@@ -19,6 +19,7 @@ export const trainingEn = {
     again: 'Look again',
     about: (clips: number, people: number, signs: number) =>
       `${clips} clips, ${people === 1 ? '1 person' : `${people} people`}, ${signs === 1 ? '1 sign' : `${signs} signs`}`,
+    unusable: 'cannot be used',
     folder: 'From the server’s folder',
     all: 'Choose all',
     noneChosen: 'Choose none',
@@ -95,6 +96,22 @@ export const trainingEn = {
   deleteSure: 'Really delete it?',
   deleteKeeps: 'Model files stay on the server.',
   actionFailed: 'That did not work.',
+  failure: {
+    words: 'The server says:',
+    unreachable: 'The server does not answer. Check that it is running, then try again.',
+    unknown: 'Something went wrong on the server. Its log says what.',
+    /** By the server's error code. */
+    kinds: {
+      not_found: 'It is not there. It may have been deleted; reload the page.',
+      not_allowed: 'The operator token was not accepted. Reload the page and enter it again.',
+      invalid_input: 'Something in this request cannot be used. Change what the server names.',
+      wrong_state: 'That is not possible in its present state. Reload the page to see the state.',
+      limit_reached: 'As many as the server keeps are there. Delete some, then try again.',
+      training_unavailable: 'Training cannot be started on this server now.',
+      no_model: 'The server has no recognition model.',
+      busy: 'The server is full right now. Try again in a moment.',
+    } as Record<string, string>,
+  },
   connection: {
     connecting: 'Asking the server…',
     reconnecting: 'Connection lost. Trying again; the training itself goes on.',

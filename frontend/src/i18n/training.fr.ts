@@ -25,6 +25,7 @@ export const trainingFr: typeof trainingEn = {
     again: 'Actualiser',
     about: (clips, people, signs) =>
       `${plural(clips, 'clip', 'clips')}, ${plural(people, 'personne', 'personnes')}, ${plural(signs, 'signe', 'signes')}`,
+    unusable: 'inutilisable',
     folder: 'Dossier du serveur',
     all: 'Tout choisir',
     noneChosen: 'Ne rien choisir',
@@ -110,6 +111,21 @@ export const trainingFr: typeof trainingEn = {
   deleteSure: 'Vraiment supprimer\u202f?',
   deleteKeeps: 'Les fichiers du modèle restent sur le serveur.',
   actionFailed: 'Cela n’a pas fonctionné.',
+  failure: {
+    words: 'Le serveur précise (en anglais)\u00a0:',
+    unreachable: 'Le serveur ne répond pas. Vérifiez qu’il est lancé, puis réessayez.',
+    unknown: 'Une erreur s’est produite sur le serveur. Son journal dit laquelle.',
+    kinds: {
+      not_found: 'Cela n’existe pas, ou a été supprimé\u202f; rechargez la page.',
+      not_allowed: 'Le jeton d’opérateur n’a pas été accepté. Rechargez la page et saisissez-le de nouveau.',
+      invalid_input: 'Un élément de cette demande ne peut pas être utilisé. Changez ce que le serveur indique.',
+      wrong_state: 'Ce n’est pas possible dans son état actuel. Rechargez la page pour voir cet état.',
+      limit_reached: 'Le serveur en garde déjà autant qu’il peut. Supprimez-en, puis réessayez.',
+      training_unavailable: 'Un entraînement ne peut pas être lancé sur ce serveur pour le moment.',
+      no_model: 'Le serveur n’a pas de modèle de reconnaissance.',
+      busy: 'Le serveur est complet. Réessayez dans un instant.',
+    },
+  },
   connection: {
     connecting: 'Interrogation du serveur…',
     reconnecting: 'Connexion perdue. Nouvel essai en cours\u202f; l’entraînement, lui, continue.',

@@ -4,6 +4,7 @@ import type { DataSet, DataSetList } from '@/api/training'
 import { Button } from '@/components/ui/Button'
 import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
+import { ServerWords } from './ServerWords'
 
 interface DataSetChoiceProps {
   list: UseQueryResult<DataSetList>
@@ -91,9 +92,15 @@ function DataSetRow(props: { set: DataSet; checked: boolean; onToggle: (checked:
           {set.name}
         </label>
         <span id={`${id}-about`} className={`text-sm ${set.problem === null ? 'text-muted' : 'text-warn'}`}>
-          {set.problem ??
-            t.training.data.about(set.num_clips, Object.keys(set.signers).length, Object.keys(set.signs).length)}
+          {set.problem === null
+            ? t.training.data.about(set.num_clips, Object.keys(set.signers).length, Object.keys(set.signs).length)
+            : t.training.data.unusable}
         </span>
+        {set.problem !== null && (
+          <div className="w-full text-muted">
+            <ServerWords text={set.problem} />
+          </div>
+        )}
       </div>
     </li>
   )

@@ -4,11 +4,11 @@ import { useNavigate } from 'react-router'
 import { fetchDataSets, startTraining, type TrainingOptions } from '@/api/training'
 import { Button } from '@/components/ui/Button'
 import { Card } from '@/components/ui/Facts'
-import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
 import { describeChoice } from './choice'
 import { DataSetChoice } from './DataSetChoice'
 import { HeldOutChoice } from './HeldOutChoice'
+import { FailureNotice } from './ServerWords'
 
 const FIELD = 'mt-1 min-h-11 w-full rounded-xl border border-edge bg-surface px-3'
 const DEFAULT_LANGUAGE = 'ase'
@@ -118,11 +118,7 @@ export function NewSession({ token, options }: { token: string; options: Trainin
             </Field>
           </div>
         </details>
-        {start.isError && (
-          <Notice tone="danger" title={t.training.startFailed}>
-            <p className="mt-1 break-words">{start.error.message}</p>
-          </Notice>
-        )}
+        {start.isError && <FailureNotice title={t.training.startFailed} error={start.error} />}
         <div className="flex flex-wrap items-center gap-x-5 gap-y-3">
           <Button
             type="submit"

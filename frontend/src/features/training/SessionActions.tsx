@@ -3,8 +3,8 @@ import { useState } from 'react'
 import { useNavigate } from 'react-router'
 import { cancelTraining, deleteTraining, resumeTraining, type TrainingSession } from '@/api/training'
 import { Button } from '@/components/ui/Button'
-import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
+import { FailureNotice } from './ServerWords'
 
 interface SessionActionsProps {
   session: TrainingSession
@@ -70,9 +70,7 @@ export function SessionActions({ session, token, onResumed }: SessionActionsProp
       {asksToDelete && session.result !== null && <span className="text-sm text-muted">{t.training.deleteKeeps}</span>}
       {failure && (
         <div className="w-full">
-          <Notice tone="danger" title={t.training.actionFailed}>
-            <p className="mt-1 break-words">{failure.message}</p>
-          </Notice>
+          <FailureNotice title={t.training.actionFailed} error={failure} />
         </div>
       )}
     </div>

@@ -7,6 +7,7 @@ import { Card, Facts } from '@/components/ui/Facts'
 import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
 import { useSignText } from '@/vocabulary/signs'
+import { FailureNotice, ServerWords } from './ServerWords'
 
 const NUM_CONFUSIONS = 8
 
@@ -60,7 +61,7 @@ export function SessionResult({ session, result, token }: SessionResultProps) {
       {session.tracking_problem !== null && (
         <div className="mt-4">
           <Notice tone="warn" title={t.training.result.trackingProblem}>
-            <p className="mt-1 break-words">{session.tracking_problem}</p>
+            <ServerWords text={session.tracking_problem} />
           </Notice>
         </div>
       )}
@@ -189,9 +190,7 @@ function Files({ session, result, token }: SessionResultProps) {
       </div>
       {download.isError && (
         <div className="mt-3">
-          <Notice tone="danger" title={t.training.result.downloadFailed}>
-            <p className="mt-1">{download.error.message}</p>
-          </Notice>
+          <FailureNotice title={t.training.result.downloadFailed} error={download.error} />
         </div>
       )}
     </>

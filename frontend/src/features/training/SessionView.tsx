@@ -11,6 +11,7 @@ import { SessionActions } from './SessionActions'
 import { SessionResult } from './SessionResult'
 import { StatusPill } from './StatusPill'
 import { useTrainingWatch } from './useTrainingWatch'
+import { ServerWords } from './ServerWords'
 
 /** The drawing library comes with the first curve that somebody looks at. */
 const Curves = lazy(async () => ({ default: (await import('./Curves')).Curves }))
@@ -96,7 +97,7 @@ function Ending({ session }: { session: TrainingSession }) {
   return (
     <div className="mt-4">
       <Notice tone={tone[status]} title={t.training.ended[status]}>
-        {session.message && <p className="mt-1 break-words">{session.message}</p>}
+        {session.message && <ServerWords text={session.message} />}
         <p className="mt-1">{how[status]}</p>
       </Notice>
     </div>

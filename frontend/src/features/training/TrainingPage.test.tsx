@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs'
 import { act, screen, within } from '@testing-library/react'
 import axe from 'axe-core'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { useOperatorToken } from '@/api/operatorToken'
 import type { TrainingResult, TrainingSession, TrainingUpdate } from '@/api/training'
+import { en } from '@/i18n/en'
+import { fr } from '@/i18n/fr'
 import { FakeWebSocket } from '@/test/fakeWebSocket'
 import { fakeServer, renderApp } from '@/test/renderApp'
 import { OPTIONS, RESULT, SESSION, update } from '@/test/trainingData'
@@ -160,13 +163,31 @@ describe('a new training', () => {
     expect(screen.getByRole('button', { name: 'Start training' })).toBeDisabled()
   })
 
-  it('says why it was refused', async () => {
+  it('says why it was refused, in the page’s language, with the server’s words as a detail', async () => {
+    vi.spyOn(navigator, 'languages', 'get').mockReturnValue(['fr'])
     const refused = { code: 'limit_reached', message: '500 training sessions are kept; delete old ones first' }
     server({ 'POST /api/v1/training/sessions': () => Response.json(refused, { status: 429 }) })
     const { user } = open()
     await user.click(await screen.findByLabelText('mine.npz'))
+    await user.click(screen.getByRole('button', { name: fr.training.start }))
+    expect(await screen.findByText(fr.training.failure.kinds['limit_reached'] ?? '')).toBeVisible()
+    expect(screen.getByText(refused.message)).toHaveAttribute('lang', 'en')
+  })
+
+  it('says that nobody answered when the request never arrived', async () => {
+    server({ 'POST /api/v1/training/sessions': () => Promise.reject(new TypeError('Failed to fetch')) })
+    const { user } = open()
+    await user.click(await screen.findByLabelText('mine.npz'))
     await user.click(screen.getByRole('button', { name: 'Start training' }))
-    expect(await screen.findByText(refused.message)).toBeVisible()
+    expect(await screen.findByText(en.training.failure.unreachable)).toBeVisible()
+  })
+
+  it('has a sentence for every kind of error that the server tells', () => {
+    const table = readFileSync('../backend/app/api/errors.py', 'utf8')
+    const codes = [...table.matchAll(/Error: \(\d{3}, "(\w+)"\)/g)].map(([, code]) => code ?? '')
+    expect(codes).toContain('limit_reached')
+    expect(Object.keys(en.training.failure.kinds).toSorted()).toEqual(codes.toSorted())
+    expect(Object.keys(fr.training.failure.kinds).toSorted()).toEqual(codes.toSorted())
   })
 })
 

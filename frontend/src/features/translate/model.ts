@@ -60,16 +60,18 @@ export interface Sign {
 
 export type Hint = 'shoulders_out' | 'hands_out' | 'low_light'
 
-/** What the server finds wrong with a stream, by its error code: the page says what and what to do. */
-export type StreamTrouble = Extract<
-  ErrorCode,
-  | 'implausible_times'
-  | 'hands_exchanged'
-  | 'hand_given_twice'
-  | 'bad_values'
-  | 'inference_failed'
-  | 'inference_overloaded'
->
+/** What the server finds wrong with a stream: the page says what and what to do. By error code, save for what only a wrong page or file sends. */
+export type StreamTrouble =
+  | 'refused'
+  | Extract<
+      ErrorCode,
+      | 'implausible_times'
+      | 'hands_exchanged'
+      | 'hand_given_twice'
+      | 'bad_values'
+      | 'inference_failed'
+      | 'inference_overloaded'
+    >
 
 export interface TranslateState {
   stages: Record<StageName, Stage>

@@ -305,6 +305,20 @@ describe('the connection', () => {
     expect(state().trouble).toBeNull()
   })
 
+  it.each([
+    ['bad_message', 'refused'],
+    ['bad_time', 'refused'],
+    ['implausible_times', 'implausible_times'],
+    ['time_not_increasing', null],
+  ] as const)('takes the error %s for the trouble %s', async (code, trouble) => {
+    const { controller, network, state } = setUp()
+    await controller.startCamera()
+    network.latest.accept()
+    network.latest.answer({ type: 'error', code, message: 'width: must be at least 16' })
+
+    expect(state().trouble).toBe(trouble)
+  })
+
   it('forgets that an answer was missing once a sign is read', async () => {
     const { controller, network, state } = setUp()
     await controller.startCamera()

@@ -26,27 +26,38 @@ export const INITIAL_STATE: TranslateState = {
   trouble: null,
 }
 
-const REFUSED_CLIP: ReadonlySet<ErrorCode> = new Set([
-  'unknown_sign',
-  'unknown_label',
-  'feedback_full',
-  'feedback_failed',
-])
-
-/** What the server says of the stream as a whole stays until another source is chosen; what it could not answer, until it answers. */
-const TROUBLE: ReadonlySet<ErrorCode> = new Set<StreamTrouble>([
-  'implausible_times',
-  'hands_exchanged',
-  'hand_given_twice',
-  'bad_values',
+/** What each error means to a person: trouble with the stream, a clip that could not be kept, or nothing that is not shown elsewhere. */
+const MEANINGS: Readonly<Record<ErrorCode, StreamTrouble | 'clip_refused' | null>> = {
+  implausible_times: 'implausible_times',
+  hands_exchanged: 'hands_exchanged',
+  hand_given_twice: 'hand_given_twice',
+  bad_values: 'bad_values',
+  inference_failed: 'inference_failed',
+  inference_overloaded: 'inference_overloaded',
+  bad_magic: 'refused',
+  bad_version: 'refused',
+  bad_flags: 'refused',
+  bad_size: 'refused',
+  bad_points: 'refused',
+  bad_dtype: 'refused',
+  bad_time: 'refused',
+  bad_json: 'refused',
+  bad_message: 'refused',
+  unknown_type: 'refused',
+  unknown_sign: 'clip_refused',
+  unknown_label: 'clip_refused',
+  feedback_full: 'clip_refused',
+  feedback_failed: 'clip_refused',
+  // A camera that repeats a frame: the frame is dropped and nothing is lost.
+  time_not_increasing: null,
+  // The connection ends with a code that says the same.
+  no_model: null,
+}
+/** What could not be answered stays until something is; what is said of the stream as a whole, until another source is chosen. */
+const UNANSWERED: ReadonlySet<StreamTrouble | null> = new Set<StreamTrouble>([
   'inference_failed',
   'inference_overloaded',
 ])
-const UNANSWERED: ReadonlySet<ErrorCode | null> = new Set<ErrorCode>(['inference_failed', 'inference_overloaded'])
-
-function isTrouble(code: ErrorCode): code is StreamTrouble {
-  return TROUBLE.has(code)
-}
 
 /** More signs than anybody scrolls back to; the oldest go. */
 const MAX_SIGNS = 500
@@ -112,9 +123,11 @@ export function changes(state: TranslateState, message: ServerMessage, session: 
       }
     case 'caption':
       return { caption: [session.captionBefore, message.text].filter((text) => text !== '').join(' ') }
-    case 'error':
-      if (isTrouble(message.code)) return { trouble: message.code }
-      return REFUSED_CLIP.has(message.code) ? { clipRefused: true } : {}
+    case 'error': {
+      const meaning = MEANINGS[message.code]
+      if (meaning === 'clip_refused') return { clipRefused: true }
+      return meaning === null ? {} : { trouble: meaning }
+    }
     default:
       return {}
   }
