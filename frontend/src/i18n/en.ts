@@ -32,7 +32,13 @@ export const en = {
     retry: 'Try again',
     technical: 'Technical detail',
     stages: { camera: 'Camera', file: 'File', models: 'Body and hand detection', server: 'SignFlow server' },
-    stageState: { pending: 'waiting', working: 'starting…', ok: 'ready', failed: 'not working' },
+    stageState: {
+      pending: 'waiting',
+      working: 'starting…',
+      ok: 'ready',
+      failed: 'not working',
+      refused: 'cannot be used',
+    },
   },
   problem: {
     camera_missing: {
@@ -78,6 +84,10 @@ export const en = {
     file_unreadable: {
       what: 'This file could not be read.',
       todo: 'Choose a video that this browser can play (MP4 or WebM), or a landmark clip (.npz) made by SignFlow.',
+    },
+    file_clip_unreadable: {
+      what: 'This landmark clip (.npz) is damaged, or not laid out as SignFlow’s clips.',
+      todo: 'Copy it again, or import the recording anew. The technical detail names what is wrong.',
     },
     file_is_data_set: {
       what: 'This file is a data set of many clips, and one clip can be translated at a time.',

@@ -42,7 +42,7 @@ export const fr: Dictionary = {
       models: 'Détection du corps et des mains',
       server: 'Serveur SignFlow',
     },
-    stageState: { pending: 'en attente', working: 'démarrage…', ok: 'prêt', failed: 'en panne' },
+    stageState: { pending: 'en attente', working: 'démarrage…', ok: 'prêt', failed: 'en panne', refused: 'refusé' },
   },
   problem: {
     camera_missing: {
@@ -89,13 +89,17 @@ export const fr: Dictionary = {
       what: 'Ce fichier n’a pas pu être lu.',
       todo: 'Choisissez une vidéo que ce navigateur sait lire (MP4 ou WebM) ou un clip de points (.npz) créé par SignFlow.',
     },
+    file_clip_unreadable: {
+      what: 'Ce clip de points (.npz) est abîmé, ou n’est pas fait comme les clips de SignFlow.',
+      todo: 'Copiez-le à nouveau, ou importez de nouveau l’enregistrement. Le détail technique dit ce qui ne va pas.',
+    },
     file_is_data_set: {
       what: 'Ce fichier est un jeu de données\u00a0: il contient de nombreux clips, et un seul peut être traduit à la fois.',
       todo: 'Déposez un seul clip, ou envoyez le jeu entier au serveur avec «\u00a0python -m scripts.replay\u00a0».',
     },
     file_times_wrong: {
-      what: 'Les heures de ce clip ne peuvent pas être justes.',
-      todo: 'Les images doivent être dans l’ordre, chacune une seule fois, avec des heures en millisecondes. Refaites le clip ou importez de nouveau l’enregistrement.',
+      what: 'Les temps de ce clip ne peuvent pas être justes.',
+      todo: 'Les images doivent être dans l’ordre, chacune une seule fois, avec des temps en millisecondes. Refaites le clip ou importez de nouveau l’enregistrement.',
     },
     file_positions_wrong: {
       what: 'Les positions de ce clip ne peuvent pas être justes.',
@@ -142,7 +146,7 @@ export const fr: Dictionary = {
       todo: 'Rechargez la page\u00a0: elle est peut-être plus ancienne que le serveur. Pour un fichier, les images doivent avoir de 16 à 16\u202f384 pixels de large et de haut.',
     },
     implausible_times: {
-      what: 'Les heures de cet enregistrement ne sont pas en millisecondes\u00a0: aucun signe ne peut y être trouvé.',
+      what: 'Les temps de cet enregistrement ne sont pas en millisecondes\u00a0: aucun signe ne peut y être trouvé.',
       todo: 'Multipliez les secondes par 1000, divisez les microsecondes par 1000. Importez l’enregistrement de nouveau, puis ouvrez-le.',
     },
     hands_exchanged: {
@@ -383,7 +387,6 @@ export const fr: Dictionary = {
   training: trainingFr,
   common: {
     close: 'Fermer',
-
     loading: 'Chargement…',
     notFound: 'Il n’y a pas de page à cette adresse.',
     backToTranslating: 'Revenir à la traduction',

@@ -27,12 +27,15 @@ function StageRow({ name }: { name: StageName }) {
   const { t } = useI18n()
   const stage = useTranslate((state) => state.stages[name])
   const isFile = useTranslate(isAboutFile)
+  const isThisFile = isFile && name === 'camera'
   const { Icon, className } = LOOKS[stage.state]
   return (
     <li className="flex items-center gap-3">
       <Icon aria-hidden size={20} strokeWidth={2.5} className={`shrink-0 ${className}`} />
-      <span className="font-medium">{isFile && name === 'camera' ? t.start.stages.file : t.start.stages[name]}</span>
-      <span className="text-muted">{t.start.stageState[stage.state]}</span>
+      <span className="font-medium">{isThisFile ? t.start.stages.file : t.start.stages[name]}</span>
+      <span className="text-muted">
+        {t.start.stageState[isThisFile && stage.state === 'failed' ? 'refused' : stage.state]}
+      </span>
     </li>
   )
 }

@@ -23,6 +23,7 @@ export type Problem =
   | 'server_busy'
   | 'no_model'
   | 'file_unreadable'
+  | 'file_clip_unreadable'
   | 'file_is_data_set'
   | 'file_times_wrong'
   | 'file_positions_wrong'

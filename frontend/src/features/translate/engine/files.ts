@@ -34,8 +34,11 @@ const CLIP_PROBLEMS: Readonly<Record<ClipProblem, Problem>> = {
   times: 'file_times_wrong',
   positions: 'file_positions_wrong',
   data_set: 'file_is_data_set',
-  unreadable: 'file_unreadable',
+  unreadable: 'file_clip_unreadable',
 }
+/** Pixels, as backend/app/api/ws_messages.py allows them in `hello`. */
+const SMALLEST_SIDE = 16
+const LARGEST_SIDE = 16_384
 const ZIP_MAGIC = 0x504b0304
 
 /**
@@ -55,11 +58,20 @@ async function openClip(file: Blob): Promise<ClipSource> {
     const frames = clip.frames.map((points, index) => ({ points, timeMs: clip.timesMs[index] ?? 0 }))
     const [first, last] = [frames[0], frames.at(-1)]
     if (first === undefined || last === undefined) throw new EngineError('file_no_frames', 'the clip has no frames')
-    return { kind: 'clip', frames, width: clip.width, height: clip.height, durationMs: last.timeMs - first.timeMs }
+    return { kind: 'clip', frames, ...streamable(clip), durationMs: last.timeMs - first.timeMs }
   } catch (error) {
     if (!(error instanceof ClipFileError)) throw error
     throw new EngineError(CLIP_PROBLEMS[error.problem], error.message, { cause: error })
   }
+}
+
+/** A size of the same shape that a stream may have: some clips say 1 x 1, and only the shape matters. */
+function streamable({ width, height }: { width: number; height: number }): { width: number; height: number } {
+  const [shorter, longer] = [Math.min(width, height), Math.max(width, height)]
+  const scale = Math.min(Math.max(1, SMALLEST_SIDE / shorter), LARGEST_SIDE / longer)
+  if (shorter * scale < SMALLEST_SIDE)
+    throw new EngineError('file_clip_unreadable', `a frame of ${width}x${height} is no picture`)
+  return { width: Math.round(width * scale), height: Math.round(height * scale) }
 }
 
 async function openVideo(file: Blob): Promise<VideoSource> {
