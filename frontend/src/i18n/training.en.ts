@@ -18,7 +18,7 @@ export const trainingEn = {
     noneHow: 'Put data sets (.npz) into this folder of the server, then look again:',
     again: 'Look again',
     about: (clips: number, people: number, signs: number) =>
-      `${clips} clips, ${people === 1 ? '1 person' : `${people} people`}, ${signs === 1 ? '1 sign' : `${signs} signs`}`,
+      `${clips === 1 ? '1 clip' : `${clips} clips`}, ${people === 1 ? '1 person' : `${people} people`}, ${signs === 1 ? '1 sign' : `${signs} signs`}`,
     unusable: 'cannot be used',
     folder: 'From the server’s folder',
     all: 'Choose all',
