@@ -91,8 +91,9 @@ setup: $(BASE) $(PAGE) ## install and build only, start nothing
 ##@ Work on it
 
 # Browser tests have a process of their own: Playwright's event loop would stay in the way of every asyncio test after it.
+# Three processes on two cores, because many tests wait for servers.
 # make test PYTEST_ARGS='--random-order' runs the files, and the tests in them, in another order each time.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 PYTEST_ARGS ?=
 .PHONY: test
 test: $(DEV) $(PAGE) ## set up the development tools and pass every test
