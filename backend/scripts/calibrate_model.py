@@ -17,8 +17,10 @@ from app.ml.artifacts.files import read_manifest, rewrite_manifest
 from app.ml.artifacts.manifest import ModelManifest
 from app.ml.errors import DatasetError, ManifestMismatchError
 from app.ml.evaluation.calibration import read_calibration
-from app.ml.training.held_out import REPORTED
-from scripts.console import STDERR, user_errors
+from scripts.console import STDERR, needs_packages, user_errors
+
+with needs_packages():
+    from app.ml.training.held_out import REPORTED
 
 _ENDINGS = (".int8.onnx", ".onnx", ".pt")
 
