@@ -96,9 +96,9 @@ class Timeline:
         return self._stray(frame)
 
     def flush(self, *, received_before_s: float = float("inf")) -> Taken:
-        """Let go of all held frames, if the newest of them came before a moment; a new timeline that was not yet one
-        will not become one."""
-        if self._held and self._held[-1].received_s >= received_before_s:
+        """Let go of all frames that are kept back, if the newest of them came before a moment; a new timeline that was
+        not yet one will not become one."""
+        if any(frame.received_s >= received_before_s for frame in (*self._held, *self._strays)):
             return Taken()
         num_late, complaint = self._forget_strays()
         return Taken(self._let_go(0), num_late=num_late, complaint=complaint)

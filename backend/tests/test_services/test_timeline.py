@@ -92,6 +92,18 @@ def test_what_is_held_back_is_let_go_when_no_neighbour_comes() -> None:
     assert [item.time_ms for item in line.flush(received_before_s=1.1).ready] == [0]
 
 
+def test_a_jump_that_is_under_way_is_not_forgotten_while_its_frames_come() -> None:
+    line = timeline()
+    for before_ms in (1e6, 1e6 + 33):
+        line.take(frame(before_ms, received_s=0.0))
+    ready: list[float] = []
+    for number in range(30):  # somebody looks whether a neighbour is still to come, as the server does every second
+        ready += [item.time_ms for item in line.take(frame(33.0 * number, received_s=0.033 * number)).ready]
+        ready += [item.time_ms for item in line.flush(received_before_s=0.033 * number - 0.25).ready]
+
+    assert ready == [33.0 * number for number in range(30)]
+
+
 def test_frames_that_a_resuming_client_sends_once_more_are_known() -> None:
     line = timeline()
     for number in range(4):
