@@ -183,6 +183,33 @@ def test_the_answer_comes_soon_after_the_sign_has_ended() -> None:
     pytest.fail("no sign was sent")
 
 
+def test_a_sign_whose_end_was_seen_is_named_as_soon_as_it_can_have_ended() -> None:
+    delays_ms: list[float] = []
+    for end_ms in np.arange(2000, 2200, 10):
+        segmenter, script = Segmenter(CONFIG), Script([sign("tea", 1000, end_ms)])
+        times_ms = [
+            frame.time_ms
+            for frame in make_frames(4000)
+            if signs_in(resolve_all(segmenter, segmenter.step(frame), script))
+        ]
+        delays_ms.append(times_ms[0] - end_ms)
+
+    # Four of five questions fall into the rest that has to follow; without a look at it only every fifth is so quick.
+    assert np.quantile(delays_ms, 0.75) <= CONFIG.quiet_ms + 2 * FRAME_MS
+
+
+def test_hands_that_move_without_signing_are_asked_about_less_often_than_signs() -> None:
+    segmenter, script = Segmenter(CONFIG), Script([])
+    asked: list[float] = []
+    for frame in make_frames(10_000):
+        step = segmenter.step(frame)
+        if step.request is not None:
+            asked.append(frame.time_ms)
+            resolve_all(segmenter, step, script)
+
+    assert np.diff(asked) == pytest.approx(CONFIG.idle_interval_ms, abs=FRAME_MS)
+
+
 def test_candidates_are_shown_while_a_sign_is_made_and_only_then() -> None:
     events = play(make_frames(5000), Script([sign("tea", 1000, 2500)]))
 

@@ -37,7 +37,10 @@ class SegmenterConfig:
     """Limits of the state machine; times in milliseconds of capture time.
 
     Attributes:
-        ask_interval_ms: the recogniser is asked at most this often while hands are active.
+        idle_interval_ms: how often the recogniser is asked while hands move and no sign has begun. A question looks back
+            `look_back_ms`, so asking late loses nothing; asking often only makes chance beginnings more likely.
+        ask_interval_ms: how often it is asked while a sign is made; sooner once, when the last answer showed the hands
+            at rest: as soon as the sign can have ended.
         look_back_ms: how much of the past is asked about while no sign has begun.
         pre_roll_ms: how much before a sign's first frame is asked about, so that the recogniser sees it begin.
         margin_ms: what the final question adds at both ends of the sign.
@@ -56,6 +59,7 @@ class SegmenterConfig:
             early; about wandering hands they keep changing, and the stretch is then "not sure".
     """
 
+    idle_interval_ms: float = 500.0
     ask_interval_ms: float = 200.0
     look_back_ms: float = 1600.0
     pre_roll_ms: float = 300.0
@@ -197,7 +201,8 @@ class Segmenter:
             return self._ask_what(self._memory.start_ms, end_ms, at_ms=now, is_cut=not hands_gone)
         if now < self._memory.next_ask_ms:
             return Step()
-        self._memory.next_ask_ms = now + self._config.ask_interval_ms
+        is_idle = self._memory.start_ms is None
+        self._memory.next_ask_ms = now + (self._config.idle_interval_ms if is_idle else self._config.ask_interval_ms)
         return self._ask_where(is_last=False)
 
     def resolve(self, prediction: Prediction) -> Step:
@@ -314,6 +319,8 @@ class Segmenter:
             self._memory.start_ms = start_ms
         if question.is_last or now - end_ms >= self._config.quiet_ms:
             return self._ask_what(self._memory.start_ms, end_ms, at_ms=now, is_cut=False)
+        if end_ms < now:
+            self._memory.next_ask_ms = min(self._memory.next_ask_ms, end_ms + self._config.quiet_ms)
         entered = self._enter(SegmenterState.RECORDING, now)
         self._memory.partial_labels += [best.label for best in prediction.alternatives[:1]]
         return Step(events=(*entered, PartialSign(alternatives=prediction.alternatives, at_ms=now)))
