@@ -12,9 +12,9 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from app.ml.errors import (
@@ -50,9 +50,14 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Call:
+    """A call of the recogniser; `then` are windows to ask about one by one when it is over."""
+
+    bucket: int
     batch: Sequence[_Waiting]
+    then: Sequence[_Waiting]
     began_s: float
     expected_s: float
+    alarm: asyncio.TimerHandle
 
 
 class BatchedInferenceQueue:
@@ -82,9 +87,11 @@ class BatchedInferenceQueue:
         self._costs: dict[int, CallCost] = {}
         self._usual_cost = CallCost()
         self._gap = ArrivalGap()
-        self._arrived = asyncio.Event()
-        self._calls: set[_Call] = set()
+        self._calls: dict[_Call, asyncio.Future[Sequence[Prediction]]] = {}
         self._hanging: set[_Call] = set()
+        self._is_due = False
+        self._holding: asyncio.TimerHandle | None = None
+        self._is_running = False
         self._is_closed = False
         self._failure = ""
         self._failed_s = -math.inf
@@ -115,18 +122,24 @@ class BatchedInferenceQueue:
         self._gap.arrived(waiting.arrived_s)
         self._buckets.setdefault(bucket, deque()).append(waiting)
         self.num_waiting += 1
-        self._arrived.set()
+        if not self._is_due and len(self._calls) < self._num_parallel:
+            self._is_due = True
+            loop.call_soon(self._dispatch)  # what comes in the same turn of the event loop goes together
         return await waiting.answer
 
     async def run(self) -> None:
         """Answer what comes, until cancelled; what waits then gets an error."""
+        self._is_running = True
+        self._dispatch()
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._num_parallel):
-                    group.create_task(self._work())
+            await asyncio.get_running_loop().create_future()  # until cancelled: calls follow each other without a task
         finally:
-            self._is_closed = True
+            self._is_running, self._is_closed = False, True
             self._fail(self._take_all(), RecogniserDownError(_CLOSED))
+            running = list(self._calls.values())
+            for answers in running:
+                answers.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     def get_problem(self) -> str | None:
         """Why the recogniser does not answer at present, for operators; None when it does, as far as is known."""
@@ -171,20 +184,24 @@ class BatchedInferenceQueue:
             )
             raise OverloadedError(msg, retry_after_s=max(needed_s - patience_s, _LEAST_RETRY_S))
 
-    async def _work(self) -> None:
+    def _dispatch(self) -> None:
+        """Begin calls as long as there is room and something to ask; what is held back is looked at again in time."""
+        self._is_due = False
+        if self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
         loop = asyncio.get_running_loop()
-        while True:
+        while self._is_running and len(self._calls) < self._num_parallel:
             now_s = loop.time()
             self._drop_useless(now_s)
             bucket = min(self._buckets, key=lambda one: self._buckets[one][0].arrived_s, default=None)
-            hold_until_s = math.inf if bucket is None else self._hold_until(bucket)
-            if bucket is None or hold_until_s > now_s:
-                self._arrived.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(None if bucket is None else hold_until_s):
-                        await self._arrived.wait()
-                continue
-            await self._answer(bucket, self._take(bucket))
+            if bucket is None:
+                return
+            hold_until_s = self._hold_until(bucket)
+            if hold_until_s > now_s:
+                self._holding = loop.call_at(hold_until_s, self._dispatch)
+                return
+            self._begin(bucket, self._take(bucket))
 
     def _hold_until(self, bucket: int) -> float:
         """When the oldest windows should go at the latest; the past sends them now."""
@@ -198,36 +215,56 @@ class BatchedInferenceQueue:
             min(waiting.deadline_s for waiting in queue) - cost.predict(len(queue) + 1),
         )
 
-    async def _answer(self, bucket: int, batch: Sequence[_Waiting]) -> None:
-        """Ask the recogniser about one batch, and hand its answers out."""
+    def _begin(self, bucket: int, batch: Sequence[_Waiting], *, then: Sequence[_Waiting] = ()) -> None:
+        """Ask the recogniser about one batch; `_end` hands its answers out."""
         loop = asyncio.get_running_loop()
-        call = _Call(batch=batch, began_s=loop.time(), expected_s=self._cost_of(bucket).predict(len(batch)))
+        began_s = loop.time()
         for waiting in batch:
-            self._metrics.window_waited(call.began_s - waiting.arrived_s)
-        self._calls.add(call)
-        alarm = loop.call_later(self.limits.stall_s, self._note_hanging, call)
+            self._metrics.window_waited(began_s - waiting.arrived_s)
+        call = _Call(
+            bucket=bucket,
+            batch=batch,
+            then=then,
+            began_s=began_s,
+            expected_s=self._cost_of(bucket).predict(len(batch)),
+            alarm=loop.call_later(self.limits.stall_s, lambda: self._note_hanging(call)),
+        )
+        answers = asyncio.ensure_future(self._ask([waiting.window for waiting in batch]))
+        self._calls[call] = answers
+        answers.add_done_callback(partial(self._end, call))
+
+    def _ask(self, windows: Sequence[LandmarkWindow]) -> Awaitable[Sequence[Prediction]]:
         try:
-            (outcome,) = await asyncio.gather(
-                self._predictor.infer_many([waiting.window for waiting in batch]), return_exceptions=True
-            )
-        except asyncio.CancelledError:
-            self._fail(batch, RecogniserDownError(_CLOSED))
-            raise
-        finally:
-            alarm.cancel()
-            self._calls.discard(call)
-            self._note_return(call, loop.time())
-        if not isinstance(outcome, BaseException):
-            self._note_cost(bucket, len(batch), loop.time() - call.began_s)
+            return self._predictor.infer_many(windows)
+        except RuntimeError as error:  # the pipeline is closed: told as any failure is
+            failed: asyncio.Future[Sequence[Prediction]] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
+
+    def _end(self, call: _Call, answers: "asyncio.Future[Sequence[Prediction]]") -> None:
+        """A call came back: hand its answers out, and begin the next."""
+        call.alarm.cancel()
+        del self._calls[call]
+        now_s = asyncio.get_running_loop().time()
+        self._note_return(call, now_s)
+        error = RecogniserDownError(_CLOSED) if answers.cancelled() else answers.exception()
+        then = call.then
+        if error is None:
+            self._note_cost(call.bucket, len(call.batch), now_s - call.began_s)
             self._failed_s = -math.inf
-            for waiting, prediction in zip(batch, outcome, strict=True):
+            for waiting, prediction in zip(call.batch, answers.result(), strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(prediction)
-        elif isinstance(outcome, InvalidLandmarksError) and len(batch) > 1:
-            for waiting in batch:  # one of them is at fault; the others must not suffer
-                await self._answer(bucket, [waiting])
+        elif isinstance(error, InvalidLandmarksError) and len(call.batch) > 1:
+            then = call.batch  # one of them is at fault; the others must not suffer
         else:
-            self._fail(batch, self._judge(outcome))
+            self._fail(call.batch, self._judge(error))
+        if self._is_closed:
+            self._fail(then, RecogniserDownError(_CLOSED))
+        elif then:
+            self._begin(call.bucket, then[:1], then=then[1:])
+        else:
+            self._dispatch()
 
     def _judge(self, failure: BaseException) -> MlError:
         """What callers are told of a call that failed."""

@@ -6,7 +6,7 @@ windows padded under a mask -> logits, signing curve, how familiar -> confidence
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -190,14 +190,14 @@ class SignFlowInferencePipeline:
         """
         return (await self.infer_many((window,)))[0]
 
-    async def infer_many(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
-        """Recognise several windows, of any lengths, in the pipeline's own thread.
+    def infer_many(self, windows: Sequence[LandmarkWindow]) -> Awaitable[list[Prediction]]:
+        """Recognise several windows, of any lengths, in the pipeline's own thread; the call begins at once.
 
         Raises:
             InvalidLandmarksError: a window cannot be used; none is answered then.
             RuntimeError: the pipeline is closed.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self.infer_batch, windows)
+        return asyncio.get_running_loop().run_in_executor(self._executor, self.infer_batch, windows)
 
     def infer_batch(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
         """Recognise several windows, of any lengths, in the calling thread.

@@ -3,7 +3,7 @@
 Shapes: T frames, 75 points, 3 coordinates (x, y, z).
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -89,8 +89,8 @@ class Predictor(Protocol):
 class BatchPredictor(Protocol):
     """A recogniser that answers several windows in one call: the pipeline, or a server far away."""
 
-    async def infer_many(self, windows: Sequence[LandmarkWindow]) -> Sequence[Prediction]:
-        """Recognise each window as one sign; an answer a window, in their order.
+    def infer_many(self, windows: Sequence[LandmarkWindow]) -> Awaitable[Sequence[Prediction]]:
+        """Recognise each window as one sign; an answer a window, in their order. The call begins at once.
 
         Raises:
             InvalidLandmarksError: a window cannot be used; none is answered then.

@@ -4,8 +4,8 @@ The segmenter decides on capture time only, and frames that arrive while it wait
 afterwards, in order. So what comes out depends on the frames alone, never on how fast they came or how long an answer
 took.
 
-Everything here runs in the event loop and never waits: there is one task per question to the recogniser (at most a
-few a second), none per frame.
+Everything here runs in the event loop and never waits: questions to the recogniser that follow each other share a task,
+frames have none.
 """
 
 import asyncio
@@ -85,7 +85,8 @@ class TranslationSession:
         self._segmenter = Segmenter(recogniser.segmenter, width=stream.width, height=stream.height)
         self._stepped_ms: float | None = None
         self._partial_ms = -math.inf
-        self._asking = False
+        self._asking = self._is_answering = False
+        self._request: LandmarkWindow | None = None
         self._asked_received_s = 0.0
         self._ending: End | None = None
         self._meter = StreamMeter(context.clock, context.tally)
@@ -317,10 +318,21 @@ class TranslationSession:
             else:
                 self._finish(event, received_s=received_s)
         if step.request is not None:
-            self._asking, self._asked_received_s = True, received_s
-            self._tasks.start(
-                self._answer(step.request), name=f"answer {self.session_id}", on_failure=lambda _: self._recover()
-            )
+            self._asking, self._request, self._asked_received_s = True, step.request, received_s
+            if not self._is_answering:
+                self._is_answering = True
+                self._tasks.start(
+                    self._answer_all(), name=f"answer {self.session_id}", on_failure=lambda _: self._recover()
+                )
+
+    async def _answer_all(self) -> None:
+        """Ask what the segmenter wants to know, until frames have to come before there is another question."""
+        try:
+            while (window := self._request) is not None:
+                self._request = None
+                await self._answer(window)
+        finally:
+            self._is_answering = False
 
     async def _answer(self, window: LandmarkWindow) -> None:
         asked_s = self._clock()
@@ -334,8 +346,9 @@ class TranslationSession:
             self._tell(describe_failure(error, session_id=self.session_id, rules=self.rules, tally=self._tally))
             step = self._segmenter.go_without(model_version=self.recogniser.version)
         else:
-            self._metrics.inference.answered(prediction, self._clock() - asked_s)
-            self._tally.answered(self._clock() - asked_s, is_live=self.stream.is_live)
+            seconds = self._clock() - asked_s
+            self._metrics.inference.answered(prediction, seconds)
+            self._tally.answered(seconds, is_live=self.stream.is_live)
             step = self._segmenter.resolve(prediction)
         self._asking = False
         self._apply(step, received_s=self._asked_received_s)

@@ -6,7 +6,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -48,7 +48,7 @@ class LocalModel(Protocol):
         """Raise InvalidLandmarksError when the window cannot be answered."""
         ...
 
-    async def infer_many(self, windows: Sequence[LandmarkWindow]) -> list[Prediction]:
+    def infer_many(self, windows: Sequence[LandmarkWindow]) -> Awaitable[list[Prediction]]:
         """Answer windows in the model's own thread."""
         ...
 

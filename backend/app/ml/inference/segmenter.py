@@ -21,7 +21,15 @@ from typing import Final
 import numpy as np
 
 from app.ml.inference.segmenter_memory import SegmenterMemory, SegmenterState
-from app.ml.landmarks.layout import LEFT_HAND, LEFT_SHOULDER, LEFT_WRIST, RIGHT_HAND, RIGHT_SHOULDER, RIGHT_WRIST
+from app.ml.landmarks.layout import (
+    LEFT_HAND,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    NUM_POINTS,
+    RIGHT_HAND,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+)
 from app.ml.types import Alternative, BoolArray, FloatArray, LandmarkWindow, Prediction, TimesArray
 
 _HAND_STARTS: Final = (LEFT_HAND.start, RIGHT_HAND.start)
@@ -255,13 +263,14 @@ class Segmenter:
         """Keep the frame and note whether hands are in view and move."""
         frames, now = self._frames, frame.time_ms
         points = frame.landmarks
-        has_hands = any(points[start, 0] == points[start, 0] for start in _HAND_STARTS)  # NaN differs from itself
+        left_x, right_x = points.item(LEFT_HAND.start, 0), points.item(RIGHT_HAND.start, 0)
+        has_hands = left_x == left_x or right_x == right_x  # NaN differs from itself
         if has_hands:
             if now - self._memory.last_hands_ms >= self._config.hands_gone_ms:
                 self._memory.last_moved_ms = now  # a hand that comes into view has moved
             self._memory.last_hands_ms = now
-        wrists = tuple(float(points[wrist, axis]) for wrist in _WRISTS for axis in (0, 1))
         if self._memory.wrists is None or now - self._memory.wrists_ms >= _MOTION_MS:
+            wrists = tuple(points.item(wrist, axis) for wrist in _WRISTS for axis in (0, 1))
             if self._memory.wrists is not None:
                 self._note_motion(points, wrists, now)
             self._memory.wrists, self._memory.wrists_ms = wrists, now
@@ -328,19 +337,25 @@ class Segmenter:
     def _find_sign(self, signing: FloatArray, times_ms: TimesArray) -> tuple[float, float] | None:
         """First stretch of signing in a window: its first and last time over `signing_off`, dips under `quiet_ms`
         bridged."""
-        over = np.flatnonzero(signing >= self._config.signing_off)
-        while over.size:
+        config, times = self._config, times_ms.tolist()  # some fifty numbers: plain Python is faster than numpy
+        first = last = None
+        peak = 0.0
+        for number, value in enumerate(signing.tolist()):
+            if not value >= config.signing_off:
+                continue
             # Only frames that are under the limit make a dip; at a few frames a second neighbours are further apart.
-            has_dip = np.diff(over) > 1
-            gaps = np.flatnonzero(has_dip & (np.diff(times_ms[over]) > self._config.quiet_ms))
-            run, rest = (over, over[:0]) if gaps.size == 0 else (over[: gaps[0] + 1], over[gaps[0] + 1 :])
-            start_ms, end_ms = float(times_ms[run[0]]), float(times_ms[run[-1]])
-            is_open = rest.size == 0 and times_ms[-1] - end_ms < self._config.quiet_ms
-            long_enough = is_open or end_ms - start_ms >= self._config.min_sign_ms
-            if long_enough and signing[run].max() >= self._config.signing_on:
-                return start_ms, end_ms
-            over = rest
-        return None
+            if first is not None and number > last + 1 and times[number] - times[last] > config.quiet_ms:
+                if times[last] - times[first] >= config.min_sign_ms and peak >= config.signing_on:
+                    return times[first], times[last]
+                first = None
+            if first is None:
+                first, peak = number, value
+            last, peak = number, max(peak, value)
+        if first is None or peak < config.signing_on:
+            return None
+        start_ms, end_ms = times[first], times[last]
+        is_open = times[-1] - end_ms < config.quiet_ms
+        return (start_ms, end_ms) if is_open or end_ms - start_ms >= config.min_sign_ms else None
 
     def _resolve_what(
         self, question: _Question, span: tuple[float, float], prediction: Prediction, *, is_answered: bool = True
@@ -380,9 +395,15 @@ class Segmenter:
 
     def _window(self, first_ms: float, last_ms: float) -> LandmarkWindow:
         """Frames after `first_ms` up to `last_ms`; at least the newest."""
-        chosen = [frame for frame in self._frames if first_ms < frame.time_ms <= last_ms] or [self._frames[-1]]
+        chosen: list[Frame] = []
+        for frame in reversed(self._frames):
+            if frame.time_ms <= first_ms:
+                break
+            if frame.time_ms <= last_ms:
+                chosen.append(frame)
+        chosen = chosen[::-1] or [self._frames[-1]]
         return LandmarkWindow(
-            landmarks=np.stack([frame.landmarks for frame in chosen]),
+            landmarks=np.concatenate([frame.landmarks for frame in chosen]).reshape(-1, NUM_POINTS, 3),
             times_ms=np.array([frame.time_ms for frame in chosen]),
             width=self._width,
             height=self._height,

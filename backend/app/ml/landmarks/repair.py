@@ -24,7 +24,8 @@ def erase_zero_points(landmarks: FloatArray) -> FloatArray:
     Returns:
         The same array when there is no such point, otherwise a copy with NaN in its place.
     """
-    if np.count_nonzero(landmarks) == landmarks.size:  # NaN is not zero: the usual case, at the price of one look
+    x = landmarks[..., 0]
+    if np.count_nonzero(x) == x.size:  # NaN is not zero: the usual case, at the price of one look
         return landmarks
     zero = ~landmarks.any(axis=-1)
     if not zero.any():
