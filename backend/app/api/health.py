@@ -1,7 +1,7 @@
 """Is the process alive, can it translate, and its numbers for Prometheus."""
 
 from dataclasses import asdict
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
@@ -9,9 +9,11 @@ from pydantic import BaseModel
 from app.api.deps import Services
 from app.core.metrics import CONTENT_TYPE
 from app.core.version import VERSION
-from app.ml.inference.remote import RemotePredictor
 from app.ml.inference.remote_policy import BreakerState
 from app.services.model_service import ActiveModel
+
+if TYPE_CHECKING:
+    from app.ml.inference.remote import RemotePredictor
 
 router = APIRouter(tags=["health"])
 
@@ -100,7 +102,7 @@ def model_health(active: ActiveModel | None) -> ModelHealth | None:
     )
 
 
-def remote_health(remote: RemotePredictor | None) -> RemoteHealth | None:
+def remote_health(remote: "RemotePredictor | None") -> RemoteHealth | None:
     """How it stands with the inference server; None where none is asked."""
     return None if remote is None else RemoteHealth(**asdict(remote.state))
 

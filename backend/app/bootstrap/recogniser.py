@@ -3,18 +3,21 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.core.config import Settings
 from app.core.metrics import ServerMetrics
 from app.ml.batch_processor import REMOTE_PARALLEL, BatchedInferenceQueue
 from app.ml.errors import MlError
 from app.ml.inference.batch_policy import BatchLimits
-from app.ml.inference.remote import RemoteOptions, RemotePredictor
 from app.ml.metrics import InferenceMetrics
 from app.ml.pipeline import SignFlowInferencePipeline
 from app.ml.tta import TtaPredictor
 from app.ml.types import Predictor
 from app.services.model_service import ActiveModel
+
+if TYPE_CHECKING:
+    from app.ml.inference.remote import RemotePredictor
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ class LoadedRecogniser:
     active: ActiveModel
     close: Callable[[], None]
     queue: BatchedInferenceQueue | None = None
-    remote: RemotePredictor | None = None
+    remote: "RemotePredictor | None" = None
 
 
 Loader = Callable[[Settings, InferenceMetrics], LoadedRecogniser]
@@ -79,10 +82,12 @@ def load_recogniser(settings: Settings, metrics: InferenceMetrics) -> LoadedReco
 
 def _open_remote(
     settings: Settings, pipeline: SignFlowInferencePipeline, metrics: InferenceMetrics
-) -> RemotePredictor | None:
+) -> "RemotePredictor | None":
     remote = settings.remote
     if remote.url is None:
         return None
+    from app.ml.inference.remote import RemoteOptions, RemotePredictor  # its HTTP client takes 7 MB
+
     options = RemoteOptions(
         url=remote.url,
         protocol=remote.protocol,

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from app.core.errors import NoModelError
 from app.ml.artifacts.manifest import ModelManifest
 from app.ml.inference.batch_policy import BatchLimits
-from app.ml.inference.remote import RemotePredictor
 from app.repositories.model_versions import LoadedModel, ModelVersionRepository
+
+if TYPE_CHECKING:
+    from app.ml.inference.remote import RemotePredictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ class ModelService:
         no_model_reason: str,
         versions: ModelVersionRepository,
         get_problem: Callable[[], str | None] = lambda: None,
-        remote: RemotePredictor | None = None,
+        remote: "RemotePredictor | None" = None,
     ) -> None:
         self.active = active
         self.get_problem = get_problem

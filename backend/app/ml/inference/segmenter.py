@@ -45,10 +45,10 @@ class SegmenterConfig:
     """Limits of the state machine; times in milliseconds of capture time.
 
     Attributes:
-        idle_interval_ms: how often the recogniser is asked while hands move and no sign has begun. A question looks back
-            `look_back_ms`, so asking late loses nothing; asking often only makes chance beginnings more likely.
-        ask_interval_ms: how often it is asked while a sign is made; sooner once, when the last answer showed the hands
-            at rest: as soon as the sign can have ended.
+        idle_interval_ms: how often the recogniser is asked while hands move and no sign has begun. A question looks
+            back `look_back_ms`, so asking late loses nothing; asking often only makes chance beginnings more likely.
+        ask_interval_ms: how often it is asked while a sign is made; sooner once, when the last answer saw the signing
+            stop: as soon as the sign can have ended.
         look_back_ms: how much of the past is asked about while no sign has begun.
         pre_roll_ms: how much before a sign's first frame is asked about, so that the recogniser sees it begin.
         margin_ms: what the final question adds at both ends of the sign.
@@ -338,8 +338,8 @@ class Segmenter:
         """First stretch of signing in a window: its first and last time over `signing_off`, dips under `quiet_ms`
         bridged."""
         config, times = self._config, times_ms.tolist()  # some fifty numbers: plain Python is faster than numpy
-        first = last = None
-        peak = 0.0
+        first: int | None = None
+        last, peak = 0, 0.0
         for number, value in enumerate(signing.tolist()):
             if not value >= config.signing_off:
                 continue
