@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from app.api.deps import AppServices
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
+from app.stream_protocol import StreamProtocol
 
 _BACKLOG: Final = 2_048
 _GRACE_S: Final = 5
@@ -65,7 +66,7 @@ def make_server(app: FastAPI, settings: Settings, *, on_beat: Callable[[], None]
     """
     config = uvicorn.Config(
         app,
-        ws="websockets-sansio",
+        ws=StreamProtocol,
         ws_max_size=settings.stream.max_message_bytes,
         ws_ping_interval=None,
         ws_ping_timeout=None,

@@ -146,6 +146,7 @@ def _summarise(outcomes: list[FoldOutcome], language: str) -> dict[str, object]:
         "accuracy": asdict(_interval(per_person, "accuracy")),
         "accuracy_with_background": asdict(_interval(per_person, "accuracy_with_background")),
         "accepted": asdict(_interval(per_person, "accepted")),
+        "accuracy_over_signs": _accuracy_over_signs(outcomes),
         "per_sign": _per_sign(outcomes),
         "calibration": asdict(calibrate(outcomes)),
         "reliability": _reliability(outcomes),
@@ -200,6 +201,16 @@ def _reliability(outcomes: list[FoldOutcome]) -> dict[str, object]:
         "signs": asdict(describe_reliability(confidence[of_signs], is_right[of_signs], weights=weights[of_signs])),
         "with_strangers": asdict(describe_reliability(confidence, is_right, weights=weights)),
     }
+
+
+def _accuracy_over_signs(outcomes: list[FoldOutcome]) -> float:
+    """Every sign counts the same, and every person who showed it: a user does not sign in proportion to recordings."""
+    right: dict[str, dict[str, list[float]]] = {}
+    for outcome in outcomes:
+        for target in np.unique(outcome.targets):
+            share = float(outcome.correct[outcome.targets == target].mean())
+            right.setdefault(outcome.labels[target], {}).setdefault(outcome.person, []).append(share)
+    return float(np.mean([np.mean([np.mean(seeds) for seeds in people.values()]) for people in right.values()]))
 
 
 def _per_sign(outcomes: list[FoldOutcome]) -> dict[str, dict[str, float | int | str]]:
@@ -262,6 +273,7 @@ def _print(report: dict[str, object], recipe: str) -> None:
         mean = report[key]
         assert isinstance(mean, dict)
         console.print(f"{key}: {mean['mean']:.4f}, 95% interval over people {mean['low']:.3f}-{mean['high']:.3f}")
+    console.print(f"accuracy over signs, each counting the same: {report['accuracy_over_signs']:.4f}")
     strangers, reliability = report["strangers"], report["reliability"]
     assert isinstance(strangers, dict)
     assert isinstance(reliability, dict)

@@ -202,7 +202,8 @@ def _live(report: Report) -> str:
 
 Streams of {first["all"]["signs"]} signs ({first["all"]["minutes"]:.1f} minutes) with 0.3-0.6 s of hand transit, and
 {first["all"]["idle_minutes"]:.1f} minutes of strangers who move their hands in view without signing. Not counted:
-{", ".join(report["tuned_on"])}, whose streams were used to choose the limits.
+{", ".join(report["tuned_on"])}, whose streams were used to choose the limits. How often the model is asked was chosen
+on all of these streams.
 
 {_table(columns, rows)}
 
@@ -225,10 +226,11 @@ def _signs(manifest: ModelManifest, report: Report) -> str:
         accuracy = f"{row['accuracy']:.2f}" if row else "cannot be measured: one person"
         taken = f"{row['taken_for']} ({row['taken_for_fraction']:.2f})" if row and row["taken_for"] else ""
         rows.append((label.label, str(label.num_people), accuracy, taken))
+    over_signs = f"{report['accuracy_over_signs']:.3f}" if "accuracy_over_signs" in report else "not measured"
     return f"""## Signs
 
 People: how many different people the sign was learned from. Accuracy: on people not trained on, all seeds and people
-together.
+together. Mean over signs, every sign and every person who showed it counting the same: {over_signs}.
 
 {_table(("sign", "people", "accuracy on unseen people", "most often taken for"), rows)}
 """

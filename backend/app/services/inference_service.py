@@ -8,13 +8,10 @@ Everything here runs in the event loop and never waits: questions to the recogni
 frames have none.
 """
 
-import asyncio
 import math
 from collections.abc import Callable, Sequence
 
-from app.core.errors import SignFlowError
 from app.core.metrics import TIMED_EVERY, DropReason
-from app.ml.errors import MlError
 from app.ml.inference.segmenter import (
     Frame,
     PartialSign,
@@ -39,7 +36,7 @@ from app.services.events import (
     StreamStats,
 )
 from app.services.intake import Intake
-from app.services.questions import ask, describe_failure
+from app.services.questions import Questioner
 from app.services.session_record import Lease, SessionProgress, SessionRecord
 from app.services.sign_history import SignHistory
 from app.services.stream_meter import StreamMeter
@@ -65,20 +62,15 @@ class TranslationSession:
         keep: Callable[[SessionRecord], None] = lambda _record: None,
     ) -> None:
         rules, recogniser = context.rules, context.recogniser
-        self.lease = lease
-        self.recogniser = recogniser
-        self.rules = rules
-        self.stream = stream
+        self.lease, self.stream = lease, stream
+        self.rules, self.recogniser = rules, recogniser
         self.sink: EventSink | None = None
         self.state = SegmenterState.IDLE
-        self.frames_handled = 0
-        self._num_lost = 0
+        self.frames_handled = self._num_lost = 0
         self.last_sequence = -1
-        self._tasks = context.tasks
-        self._metrics, self._tally = context.metrics, context.tally
+        self._tasks, self._metrics = context.tasks, context.metrics
         self._intake = Intake(rules, is_live=stream.is_live, metrics=context.metrics, tell=self._tell)
-        self._clock = context.clock
-        self._keep = keep
+        self._clock, self._keep = context.clock, keep
         self._history = SignHistory(rules, context.texts, locale=stream.locale)
         self._seen_sign_id = 0
         self._backlog = Backlog(max_frames=rules.backlog_frames)
@@ -88,6 +80,7 @@ class TranslationSession:
         self._asking = self._is_answering = False
         self._request: LandmarkWindow | None = None
         self._asked_received_s = 0.0
+        self._questioner = Questioner(context, session_id=lease.session_id)
         self._ending: End | None = None
         self._meter = StreamMeter(context.clock, context.tally)
         self._reached_sequence, self._reached_ms = -1, -1.0
@@ -330,29 +323,23 @@ class TranslationSession:
         try:
             while (window := self._request) is not None:
                 self._request = None
-                await self._answer(window)
+                answer = await self._questioner.ask(
+                    self.recogniser.predictor,
+                    window,
+                    received_s=self._asked_received_s,
+                    is_partial=self._ending is None and self._segmenter.state is not SegmenterState.INFERRING,
+                    is_live=self.stream.is_live,
+                )
+                self._asking = False
+                if isinstance(answer, ProblemReported):
+                    self._tell(answer)
+                    step = self._segmenter.go_without(model_version=self.recogniser.version)
+                else:
+                    step = self._segmenter.resolve(answer)
+                self._apply(step, received_s=self._asked_received_s)
+                self._continue()
         finally:
             self._is_answering = False
-
-    async def _answer(self, window: LandmarkWindow) -> None:
-        asked_s = self._clock()
-        is_partial = self._ending is None and self._segmenter.state is not SegmenterState.INFERRING
-        lag_s = asked_s - self._asked_received_s if is_partial and self.stream.is_live else None
-        try:
-            async with asyncio.timeout(self.rules.inference_timeout_s):
-                prediction = await ask(self.recogniser.predictor, window, rules=self.rules, lag_s=lag_s)
-        except (MlError, SignFlowError, TimeoutError) as error:
-            self._metrics.inference.failed(error, self._clock() - asked_s)
-            self._tell(describe_failure(error, session_id=self.session_id, rules=self.rules, tally=self._tally))
-            step = self._segmenter.go_without(model_version=self.recogniser.version)
-        else:
-            seconds = self._clock() - asked_s
-            self._metrics.inference.answered(prediction, seconds)
-            self._tally.answered(seconds, is_live=self.stream.is_live)
-            step = self._segmenter.resolve(prediction)
-        self._asking = False
-        self._apply(step, received_s=self._asked_received_s)
-        self._continue()
 
     def _recover(self) -> None:
         """An answer broke in a way that nobody foresaw (and is in the log): lose that sign, not the stream."""

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,22 @@ def test_refusal_is_reported_apart_and_only_for_people_with_something_to_refuse(
     assert (first["num_refuse"], first["refused"]) == (0, None)
     assert second["num_refuse"] == 10
     assert second["refused"] == pytest.approx(0.9)
+
+
+def test_in_the_mean_over_signs_a_rare_sign_counts_as_much_as_a_frequent_one(runs: Path) -> None:
+    for seed in (0, 1):
+        path = fold_path(runs, "starter", "kvk", PEOPLE[0], seed)
+        few = replace(
+            FoldOutcome.load(path), targets=np.array([0] * 19 + [1]), logits=make_logits([0] * 20, certainty=3)
+        )
+        few.save(path)
+
+    report = evaluate_json(runs)
+
+    assert report["people"][PEOPLE[0]]["accuracy"] == pytest.approx(0.95)
+    assert report["accuracy_over_signs"] == pytest.approx(
+        (1 + (0 + 1) / 2) / 2
+    )  # rain always; sun by one of two people
 
 
 def test_each_sign_says_what_it_was_taken_for(runs: Path) -> None:

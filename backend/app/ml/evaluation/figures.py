@@ -13,6 +13,7 @@ from app.ml.evaluation.fonts import choose_lettering
 
 _LETTERS_AN_INCH: Final = 10
 """Of a title."""
+_TICKS_MS: Final = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _MAX_NAMED: Final = 80
 """Rows of a confusion matrix beyond which names could not be read any more."""
 
@@ -24,6 +25,51 @@ class CurvePoint:
     step: int
     loss: float
     val_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowthPoint:
+    """What so many streams cost a server, in cores and MB, and after how many ms their finished signs were answered."""
+
+    num_streams: int
+    cores: float
+    answered_p50_ms: float | None
+    answered_p95_ms: float | None
+    frames_dropped: int
+    memory_mb: float
+
+
+def draw_growth(points: Mapping[int, Sequence[GrowthPoint]], admitted: Mapping[int, int], *, title: str) -> Figure:
+    """Cores and 95 % of the answers over the number of streams.
+
+    Args:
+        points: for each number of worker processes.
+        admitted: how many of a crowd each number of workers lets in: a dotted line.
+        title: what was measured.
+    """
+    figure = Figure(figsize=(9, 4), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (workers, line), colour in zip(
+        points.items(), ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=False
+    ):
+        label = f"{workers} process{'' if workers == 1 else 'es'}"
+        sizes = [point.num_streams for point in line]
+        left.plot(sizes, [point.cores for point in line], color=colour, marker="o", label=label)
+        slow = [np.nan if point.answered_p95_ms is None else point.answered_p95_ms for point in line]
+        right.plot(sizes, slow, color=colour, marker="o", label=label)
+        for axes in (left, right):
+            axes.axvline(admitted[workers], color=colour, linestyle=":", linewidth=1.2)
+    left.set_ylabel("cores")
+    left.set_ylim(0)
+    right.set_ylabel("ms from the last frame to the answer, p95")
+    right.set_yscale("log")
+    right.set_yticks(_TICKS_MS, [str(tick) for tick in _TICKS_MS])
+    right.minorticks_off()
+    for axes in (left, right):
+        axes.set_xlabel("streams (dotted: let in by default)")
+        axes.legend()
+    figure.suptitle(_in_lines(title, figure))
+    return figure
 
 
 def draw_curves(points: Sequence[CurvePoint], *, title: str) -> Figure:

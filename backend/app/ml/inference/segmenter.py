@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from app.ml.inference.segmenter_memory import SegmenterMemory, SegmenterState
+from app.ml.inference.signing_curve import find_sign, hands_in_view
 from app.ml.landmarks.layout import (
     LEFT_HAND,
     LEFT_SHOULDER,
@@ -30,7 +31,7 @@ from app.ml.landmarks.layout import (
     RIGHT_SHOULDER,
     RIGHT_WRIST,
 )
-from app.ml.types import Alternative, BoolArray, FloatArray, LandmarkWindow, Prediction, TimesArray
+from app.ml.types import Alternative, FloatArray, LandmarkWindow, Prediction
 
 _HAND_STARTS: Final = (LEFT_HAND.start, RIGHT_HAND.start)
 _WRISTS: Final = (LEFT_WRIST, RIGHT_WRIST)
@@ -317,8 +318,16 @@ class Segmenter:
     def _resolve_where(self, question: _Question, prediction: Prediction) -> Step:
         times_ms = question.window.times_ms
         now = float(times_ms[-1])
-        signing = prediction.signing if prediction.signing.size else _hands_in_view(question.window)
-        span = self._find_sign(signing, times_ms)
+        signing = prediction.signing if prediction.signing.size else hands_in_view(question.window)
+        config = self._config
+        span = find_sign(
+            signing,
+            times_ms,
+            on=config.signing_on,
+            off=config.signing_off,
+            quiet_ms=config.quiet_ms,
+            min_sign_ms=config.min_sign_ms,
+        )
         if span is None:
             self._memory.start_ms = None
             self._memory.partial_labels.clear()
@@ -333,29 +342,6 @@ class Segmenter:
         entered = self._enter(SegmenterState.RECORDING, now)
         self._memory.partial_labels += [best.label for best in prediction.alternatives[:1]]
         return Step(events=(*entered, PartialSign(alternatives=prediction.alternatives, at_ms=now)))
-
-    def _find_sign(self, signing: FloatArray, times_ms: TimesArray) -> tuple[float, float] | None:
-        """First stretch of signing in a window: its first and last time over `signing_off`, dips under `quiet_ms`
-        bridged."""
-        config, times = self._config, times_ms.tolist()  # some fifty numbers: plain Python is faster than numpy
-        first: int | None = None
-        last, peak = 0, 0.0
-        for number, value in enumerate(signing.tolist()):
-            if not value >= config.signing_off:
-                continue
-            # Only frames that are under the limit make a dip; at a few frames a second neighbours are further apart.
-            if first is not None and number > last + 1 and times[number] - times[last] > config.quiet_ms:
-                if times[last] - times[first] >= config.min_sign_ms and peak >= config.signing_on:
-                    return times[first], times[last]
-                first = None
-            if first is None:
-                first, peak = number, value
-            last, peak = number, max(peak, value)
-        if first is None or peak < config.signing_on:
-            return None
-        start_ms, end_ms = times[first], times[last]
-        is_open = times[-1] - end_ms < config.quiet_ms
-        return (start_ms, end_ms) if is_open or end_ms - start_ms >= config.min_sign_ms else None
 
     def _resolve_what(
         self, question: _Question, span: tuple[float, float], prediction: Prediction, *, is_answered: bool = True
@@ -408,9 +394,3 @@ class Segmenter:
             width=self._width,
             height=self._height,
         )
-
-
-def _hands_in_view(window: LandmarkWindow) -> FloatArray:
-    """Stands in for the signing curve of a model that has none."""
-    present: BoolArray = ~np.isnan(window.landmarks[:, _HAND_STARTS, 0]).all(axis=1)
-    return present.astype(np.float32)
