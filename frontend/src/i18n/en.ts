@@ -241,6 +241,8 @@ export const en = {
     notSure: 'Not sure',
     cleared: 'Cleared earlier',
     forgotten: 'Kept until you close this page.',
+    save: 'Save what was signed, with times',
+    saveAs: { txt: 'Text (.txt)', srt: 'Subtitles (.srt)', vtt: 'Web subtitles (.vtt)' },
   },
   vocabulary: {
     title: 'Signs it knows',

@@ -248,6 +248,8 @@ export const fr: Dictionary = {
     notSure: 'Pas sûr',
     cleared: 'Effacé plus tôt',
     forgotten: 'Gardé jusqu’à la fermeture de cette page.',
+    save: 'Enregistrer ce qui a été signé, avec les temps',
+    saveAs: { txt: 'Texte (.txt)', srt: 'Sous-titres (.srt)', vtt: 'Sous-titres web (.vtt)' },
   },
   vocabulary: {
     title: 'Signes connus',

@@ -6,6 +6,7 @@ import { Button, IconButton } from '@/components/ui/Button'
 import { Card, Facts } from '@/components/ui/Facts'
 import { Notice } from '@/components/ui/Notice'
 import { useI18n } from '@/i18n/I18n'
+import { saveFile } from '@/lib/saveFile'
 import { useSignText } from '@/vocabulary/signs'
 import { FailureNotice, ServerWords } from './ServerWords'
 
@@ -153,7 +154,7 @@ function Files({ session, result, token }: SessionResultProps) {
   const [copied, setCopied] = useState(false)
   const download = useMutation({
     mutationFn: async (name: string) => {
-      save(await fetchModelFile(session.id, name, token), name)
+      saveFile(await fetchModelFile(session.id, name, token), name)
     },
   })
   return (
@@ -195,14 +196,4 @@ function Files({ session, result, token }: SessionResultProps) {
       )}
     </>
   )
-}
-
-/** Lets the browser save a file: links cannot carry the operator's token. */
-function save(content: Blob, name: string): void {
-  const url = URL.createObjectURL(content)
-  const link = document.createElement('a')
-  link.href = url
-  link.download = name
-  link.click()
-  URL.revokeObjectURL(url)
 }

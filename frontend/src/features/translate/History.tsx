@@ -4,6 +4,7 @@ import { useI18n } from '@/i18n/I18n'
 import { useSignText } from '@/vocabulary/signs'
 import { useTranslate } from './ControllerContext'
 import type { Sign } from './model'
+import { TranscriptFiles } from './TranscriptFiles'
 import type { CaptionActions } from './useCaptionActions'
 
 interface HistoryProps {
@@ -48,6 +49,7 @@ export function History({ actions, onCorrect }: HistoryProps) {
           </ul>
         </section>
       )}
+      <TranscriptFiles />
       <p className="text-sm text-muted">{t.history.forgotten}</p>
     </div>
   )

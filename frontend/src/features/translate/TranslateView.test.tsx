@@ -1,5 +1,5 @@
 import { act, screen, waitFor, within } from '@testing-library/react'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { usePreferences } from '@/preferences/preferences'
 import { RUNNING, sign } from '@/test/fakeController'
 import { fakeServer, renderApp, SIGNS } from '@/test/renderApp'
@@ -95,6 +95,19 @@ describe('captions', () => {
     expect(controller.calls).toEqual(expect.arrayContaining([['undo'], ['clear']]))
     set({ signs: [], caption: '' })
     expect(screen.getByRole('button', { name: 'Copy “hello”' })).toBeVisible()
+  })
+
+  it('are saved as subtitles with their times', async () => {
+    const saved: Blob[] = []
+    vi.spyOn(URL, 'createObjectURL').mockImplementation((content) => {
+      saved.push(content as Blob)
+      return 'blob:signflow'
+    })
+    const click = vi.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(() => undefined)
+    const { user } = renderApp({ ...RUNNING, signs: [sign(1, 'hello'), sign(2, 'thank_you')] })
+    await user.click(screen.getByRole('button', { name: 'Subtitles (.srt)' }))
+    await expect(saved[0]?.text()).resolves.toContain('2\n00:00:02,000 --> 00:00:03,000\nthank you\n')
+    expect(click.mock.instances[0]).toHaveProperty('download', 'signflow.srt')
   })
 
   it('are not undone when there is nothing to undo', async () => {
