@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from app.api.deps import AppServices
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
-from app.stream_protocol import StreamProtocol
 
 _BACKLOG: Final = 2_048
 _GRACE_S: Final = 5
@@ -66,7 +65,7 @@ def make_server(app: FastAPI, settings: Settings, *, on_beat: Callable[[], None]
     """
     config = uvicorn.Config(
         app,
-        ws=StreamProtocol,
+        ws="websockets-sansio",
         ws_max_size=settings.stream.max_message_bytes,
         ws_ping_interval=None,
         ws_ping_timeout=None,
@@ -141,8 +140,8 @@ def bind_beside(settings: Settings, *, port: int) -> socket.socket:
 
 def _make_socket(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named: with it on, the second message of an answer
-    # waits until the client's next frame has confirmed the first.
+    # Where uvloop is missing, asyncio turns Nagle's algorithm off only if the protocol is named: with it on, the second
+    # message of an answer waits until the client's next frame has confirmed the first.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: a peer that takes nothing is cut even after we have closed
