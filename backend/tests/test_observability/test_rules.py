@@ -102,7 +102,7 @@ def test_a_page_and_a_ticket_reach_their_own_webhooks(tmp_path: Path) -> None:
         secret = tmp_path / f"{name}_webhook_url"
         secret.write_text(f"http://127.0.0.1:{webhook.server_port}/{name}", encoding="utf-8")
         config = config.replace(f"/run/secrets/{secret.name}", str(secret))
-    config = re.sub(r"group_wait: \w+", "group_wait: 0s", config).replace("templates/", f"{ALERTMANAGER}/templates/")
+    config = re.sub(r"group_wait: \w+", "group_wait: 1s", config).replace("templates/", f"{ALERTMANAGER}/templates/")
     path = tmp_path / "alertmanager.yml"
     path.write_text(config, encoding="utf-8")
     url = f"http://127.0.0.1:{free_port()}"
