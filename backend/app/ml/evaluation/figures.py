@@ -49,9 +49,8 @@ def draw_growth(points: Mapping[int, Sequence[GrowthPoint]], admitted: Mapping[i
     """
     figure = Figure(figsize=(9, 4), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (workers, line), colour in zip(
-        points.items(), ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=False
-    ):
+    for number, (workers, line) in enumerate(points.items()):
+        colour = f"C{number}"  # matplotlib's own colours, again from the first after the last
         label = f"{workers} process{'' if workers == 1 else 'es'}"
         sizes = [point.num_streams for point in line]
         left.plot(sizes, [point.cores for point in line], color=colour, marker="o", label=label)

@@ -33,7 +33,6 @@ from app.ml.landmarks.layout import (
 )
 from app.ml.types import Alternative, FloatArray, LandmarkWindow, Prediction
 
-_HAND_STARTS: Final = (LEFT_HAND.start, RIGHT_HAND.start)
 _WRISTS: Final = (LEFT_WRIST, RIGHT_WRIST)
 _MOTION_MS: Final = 150.0
 """Over how long the gate measures movement."""

@@ -11,8 +11,7 @@ export function TranscriptFiles() {
   const { t } = useI18n()
   const signText = useSignText()
   const signs = useTranslate((state) => state.signs)
-  const isFile = useTranslate((state) => state.source === 'file')
-  const cues = makeCues(signs, signText, isFile)
+  const cues = makeCues(signs, signText)
   if (cues.length === 0) return null
   return (
     <section aria-label={t.history.save}>

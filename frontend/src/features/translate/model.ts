@@ -54,6 +54,9 @@ export interface Sign {
   modelVersion: string
   /** The second half of a sign that was cut in two: the caption shows it once. */
   isRepeat?: boolean
+  /** Which source it came from, counted since the page was opened; each has a clock of its own. */
+  source?: number
+  isFromFile?: boolean
   /** The label that the person put in place of the answer. */
   chosen?: string
   undone?: boolean
@@ -77,6 +80,8 @@ export type StreamTrouble =
 export interface TranslateState {
   stages: Record<StageName, Stage>
   source: 'none' | 'camera' | 'file'
+  /** Sources since the page was opened. */
+  numSources: number
   running: boolean
   cameras: { id: string; label: string }[]
   cameraId: string | null

@@ -4,7 +4,7 @@ import { textFromLabel } from '@/vocabulary/signs'
 import { makeCues, writeTranscript } from './transcript'
 
 const at = (id: number, label: string | null, startMs: number, endMs: number, change = {}) =>
-  sign(id, label, { startMs, endMs, ...change })
+  sign(id, label, { startMs, endMs, source: 1, isFromFile: true, ...change })
 
 describe('a transcript', () => {
   it('holds what the caption shows: corrected, without what was undone, unsure or told twice', () => {
@@ -16,7 +16,7 @@ describe('a transcript', () => {
       at(5, 'mother', 7900, 8800, { isRepeat: true }),
       at(6, null, 9000, 9900, { chosen: 'father' }),
     ]
-    expect(makeCues(signs, textFromLabel, true).map(({ text }) => text)).toEqual(['hello', 'thank you', 'father'])
+    expect(makeCues(signs, textFromLabel).map(({ text }) => text)).toEqual(['hello', 'thank you', 'father'])
   })
 
   it('joins spelled letters to a word, as the caption does', () => {
@@ -27,20 +27,25 @@ describe('a transcript', () => {
       at(4, 'hello', 6000, 6500),
       at(5, 'letter_a', 7000, 7500),
     ]
-    expect(makeCues(signs, textFromLabel, true).map(({ text }) => text)).toEqual(['AN', 'N', 'hello', 'A'])
+    expect(makeCues(signs, textFromLabel).map(({ text }) => text)).toEqual(['AN', 'N', 'hello', 'A'])
   })
 
   it('shows a short sign for a second, but never beyond the next', () => {
-    const cues = makeCues([at(1, 'hello', 1000, 1200), at(2, 'mother', 1700, 3000)], textFromLabel, true)
+    const cues = makeCues([at(1, 'hello', 1000, 1200), at(2, 'mother', 1700, 3000)], textFromLabel)
     expect(cues).toEqual([
       { startMs: 1000, endMs: 1700, text: 'hello' },
       { startMs: 1700, endMs: 3000, text: 'mother' },
     ])
   })
 
-  it('counts a camera’s time from the first sign, and keeps to the last source', () => {
-    const signs = [at(1, 'hello', 90_000, 90_900), at(2, 'mother', 5000, 5900), at(3, 'father', 8000, 8900)]
-    expect(makeCues(signs, textFromLabel, false).map(({ startMs, text }) => [startMs, text])).toEqual([
+  it('counts a camera’s time from the first sign, and keeps to the last source, whose clock may begin anywhere', () => {
+    const camera = { source: 2, isFromFile: false }
+    const signs = [
+      at(1, 'hello', 5000, 5900),
+      at(2, 'mother', 9000, 9900, camera),
+      at(3, 'father', 12_000, 12_900, camera),
+    ]
+    expect(makeCues(signs, textFromLabel).map(({ startMs, text }) => [startMs, text])).toEqual([
       [0, 'mother'],
       [3000, 'father'],
     ])

@@ -16,16 +16,17 @@ const LETTER_JOIN_MS = 2500
 const LEAST_SHOWN_MS = 1000
 
 /**
- * The signs that the caption shows, spelled letters joined to words.
+ * The signs of the last source that the caption shows, spelled letters joined to words. Times count from a file's beginning, or
+ * from the first sign before a camera.
  *
- * @param signs oldest first; where the time goes back another source began, and only what follows is taken
+ * @param signs oldest first
  * @param textOf a label's text in the interface's language
- * @param isFile times count from the file's beginning; a camera's count from the first sign
  */
-export function makeCues(signs: readonly Sign[], textOf: (label: string) => string, isFile: boolean): Cue[] {
-  const begin = signs.findLastIndex((sign, index) => sign.startMs < (signs[index - 1]?.startMs ?? -Infinity))
+export function makeCues(signs: readonly Sign[], textOf: (label: string) => string): Cue[] {
+  const newest = signs.at(-1)
   const words: (Cue & { spelled: boolean })[] = []
-  for (const sign of signs.slice(Math.max(begin, 0))) {
+  for (const sign of signs) {
+    if (sign.source !== newest?.source) continue
     const label = sign.chosen ?? sign.label
     if (label === null || sign.undone || (sign.isRepeat && sign.chosen === undefined)) continue
     const spelled = label.startsWith('letter_')
@@ -37,7 +38,7 @@ export function makeCues(signs: readonly Sign[], textOf: (label: string) => stri
       words.push({ startMs: sign.startMs, endMs: sign.endMs, text: textOf(label), spelled })
     }
   }
-  const zeroMs = isFile ? 0 : (words[0]?.startMs ?? 0)
+  const zeroMs = newest?.isFromFile ? 0 : (words[0]?.startMs ?? 0)
   return words.map(({ startMs, endMs, text }, index) => {
     const shownUntilMs = Math.max(endMs, startMs + LEAST_SHOWN_MS)
     const nextMs = words[index + 1]?.startMs ?? Infinity

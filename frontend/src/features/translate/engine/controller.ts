@@ -199,7 +199,8 @@ class Engine implements TranslateController {
     this.endSource()
     this.hints = new HintTracker()
     this.rate.reset()
-    this.store.setState({ source: kind, fileProgress: null, delayMs: null, trouble: null })
+    const numSources = this.store.getState().numSources + 1
+    this.store.setState({ source: kind, numSources, fileProgress: null, delayMs: null, trouble: null })
     this.stages.set('camera', 'pending')
     return this.source
   }

@@ -5,6 +5,7 @@ import type { Sign, StreamTrouble, TranslateState } from '../model'
 export const INITIAL_STATE: TranslateState = {
   stages: { camera: { state: 'pending' }, models: { state: 'pending' }, server: { state: 'pending' } },
   source: 'none',
+  numSources: 0,
   running: false,
   cameras: [],
   cameraId: null,
@@ -88,7 +89,7 @@ export function afterReset(session: Session, { signs }: TranslateState, caption:
   return { ...session, captionBefore: caption, lastSignBefore: signs.at(-1)?.id ?? session.lastSignBefore }
 }
 
-function toSign(message: SignMessage, { idOffset }: Session): Sign {
+function toSign(message: SignMessage, { idOffset }: Session, { source, numSources }: TranslateState): Sign {
   return {
     id: message.id + idOffset,
     label: message.label,
@@ -98,6 +99,8 @@ function toSign(message: SignMessage, { idOffset }: Session): Sign {
     endMs: message.end_ms,
     latencyMs: message.latency_ms,
     modelVersion: message.model_version,
+    source: numSources,
+    isFromFile: source === 'file',
     ...(message.is_repeat ? { isRepeat: true } : {}),
   }
 }
@@ -117,7 +120,7 @@ export function changes(state: TranslateState, message: ServerMessage, session: 
       return { partial: message.alternatives }
     case 'sign':
       return {
-        signs: [...state.signs, toSign(message, session)].slice(-MAX_SIGNS),
+        signs: [...state.signs, toSign(message, session, state)].slice(-MAX_SIGNS),
         partial: [],
         trouble: UNANSWERED.has(state.trouble) ? null : state.trouble,
       }
