@@ -109,7 +109,7 @@ describe('translating the camera', () => {
       modelVersion: 'v1',
       vocabularySize: 50,
     })
-    expect(state().signs).toMatchObject([{ id: 1, label: 'hello' }])
+    expect(state().signs).toMatchObject([{ id: 1, label: 'hello', source: 1, isFromFile: false }])
     expect(network.latest.sequences).toEqual([1])
     vi.advanceTimersByTime(20)
     expect(state().delayMs).not.toBeNull()
